@@ -1,0 +1,120 @@
+"""Canonical events: what an answer is made of, whatever wire it came over and whatever wire it leaves on.
+
+A streamed answer is a series of these; an answer that is not streamed is the same series, folded
+(`core.response`). A check is therefore written once and holds for both, in every dialect.
+
+`extra` holds fields the codec read but does not own (log-probabilities, annotations, a vendor's timings):
+the same dialect gives them back untouched, another dialect leaves them out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+Extra = dict[str, Any]
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, eq=True):
+    """Base of all events; never made itself."""
+
+
+class Started(Event, frozen=True):
+    """The upstream began to answer. Comes once, first."""
+
+    id: str
+    model: str
+    created: int
+    """Unix seconds."""
+    extra: Extra | None = None
+
+
+class Text(Event, frozen=True):
+    """A piece of the visible answer of one choice."""
+
+    text: str
+    choice: int = 0
+    extra: Extra | None = None
+
+
+class Reasoning(Event, frozen=True):
+    """A piece of the model's reasoning, shown or not, of one choice."""
+
+    text: str
+    choice: int = 0
+    extra: Extra | None = None
+
+
+class ToolCall(Event, frozen=True):
+    """A piece of one tool call. `id` and `name` come with the first piece only; `arguments` is raw JSON text."""
+
+    call: int
+    arguments: str = ""
+    id: str | None = None
+    name: str | None = None
+    choice: int = 0
+    extra: Extra | None = None
+
+
+class Unknown(Event, frozen=True):
+    """A delta the codec does not know. Kept for the same dialect; output checks that must see all text hold it."""
+
+    fields: Extra
+    choice: int = 0
+
+
+class ChoiceFinished(Event, frozen=True):
+    """One choice ended. `reason` is canonical: stop, length, tool_calls, content_filter, or the upstream's own word."""
+
+    reason: str
+    choice: int = 0
+    extra: Extra | None = None
+
+
+class Usage(Event, frozen=True):
+    """Token counts. May come more than once; the last one counts. `raw` is the upstream's own object."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    """Input tokens read from the provider's prompt cache; included in `input_tokens`."""
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Included in `output_tokens`."""
+    estimated: bool = False
+    raw: Extra | None = None
+
+
+class Finished(Event, frozen=True):
+    """The upstream's own terminal mark was seen: this answer is whole. A stream that lacks it was cut."""
+
+
+class Failed(Event, frozen=True):
+    """The upstream reported an error inside the stream, or the stream broke. Comes last."""
+
+    error: Exception
+
+
+class Blocked(Event, frozen=True):
+    """An output check refuses what would come next. Comes last; nothing after it may be sent.
+
+    `retry` > 0 asks the spine to dispatch again, as long as nothing was released yet.
+    """
+
+    check: str
+    category: str
+    message: str = ""
+    retry: int = 0
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """The events of one wire frame, beside the frame itself.
+
+    `raw` is the frame's JSON payload in `dialect`, as it came. When no session changed the events and the
+    client speaks the same dialect, the outlet relays `raw` instead of encoding again.
+    """
+
+    events: tuple[Event, ...]
+    raw: bytes | None = None
+    dialect: str = ""

@@ -1,0 +1,62 @@
+"""What the router decided: which targets may answer, in which order, under which limits. Data only."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """USD per million tokens. `cached_input` and `reasoning` fall back to `input` and `output`."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+    cache_write: float | None = None
+    reasoning: float | None = None
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds. `ttft`: until the first content event; `idle`: between two reads; `total`: one attempt."""
+
+    connect: float = 5.0
+    ttft: float = 60.0
+    idle: float = 60.0
+    total: float = 600.0
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One model at one provider."""
+
+    provider: str
+    """A key of `providers:`."""
+    model: str
+    """The name the provider knows it by."""
+    weight: int = 1
+
+
+class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How to serve one alias of `models:`, built once at start."""
+
+    alias: str
+    targets: tuple[Target, ...]
+    timeouts: Timeouts = Timeouts()
+    attempts: int = 2
+    """Tries within `targets`, the first included."""
+    max_wait: float = 10.0
+    """Most seconds to wait before a retry, whatever the upstream's Retry-After says."""
+    on_failure: tuple[str, ...] = ()
+    on_context_overflow: tuple[str, ...] = ()
+    context_window: int | None = None
+    price: Price | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The models to try for one exchange, first to last: the chosen one, then its `on_failure` aliases."""
+
+    models: tuple[ModelPlan, ...]
+    overflow: tuple[ModelPlan, ...] = ()
+    """Tried instead, after a `ContextOverflow`."""
+
+    @property
+    def alias(self) -> str:
+        return self.models[0].alias

@@ -1,0 +1,199 @@
+"""The seams: what a component must be to take part. Structural types, so nothing needs to inherit from here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from gateway.core.answer import Answer
+from gateway.core.errors import GatewayFault
+from gateway.core.events import Blocked, Event, Frame
+from gateway.core.exchange import Exchange
+from gateway.core.facts import Key
+from gateway.core.plan import Target, Timeouts
+from gateway.core.receipt import Receipt
+from gateway.core.request import Body, Operation, Request
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# --- the three verbs
+
+
+class Decider(Protocol):
+    """Request side. May rewrite the request; an `Answer` ends the phase; a `GatewayFault` ends the exchange."""
+
+    name: str
+    """Names the stage in the timeline: `admit`, `screen`, `route`, `exact_cache` ..."""
+    consumes: tuple[Key[Any], ...]
+    produces: tuple[Key[Any], ...]
+
+    async def decide(self, exchange: Exchange) -> Answer | None: ...
+
+
+class Session(Protocol):
+    """One transform at work on one exchange's events.
+
+    `push` gives what may go on now: the same event (clean: the frame's bytes can be relayed), others, or nothing
+    (held back). `finish` gives what is still held, when the answer ended whole; after a `Blocked` or `Failed` it is not
+    called and what is held is dropped. While `waiting` is true after a `push` or `finish`, the stream awaits `settle`
+    and sends what it gives, before it goes on: for checks that must ask something slow.
+    """
+
+    waiting: bool
+
+    def push(self, event: Event) -> Sequence[Event]: ...
+
+    def finish(self) -> Sequence[Event]: ...
+
+    async def settle(self) -> Sequence[Event]: ...
+
+
+class Transform(Protocol):
+    """Response side. `None` means not interested in this exchange, and costs nothing."""
+
+    name: str
+    consumes: tuple[Key[Any], ...]
+    produces: tuple[Key[Any], ...]
+
+    def open(self, exchange: Exchange) -> Session | None: ...
+
+
+class Recorder(Protocol):
+    """After the last byte. Can change nothing. `essential` receipts are never dropped when the queue is full."""
+
+    name: str
+    essential: bool
+
+    async def record(self, receipt: Receipt) -> None: ...
+
+
+# --- dialects: pure codecs, both directions
+
+
+class Outlet(Protocol):
+    """Encodes one answer for the client. Streaming outlets give bytes as they go, folding ones only at the end."""
+
+    content_type: str
+    streaming: bool
+
+    def push(self, frame: Frame) -> bytes: ...
+
+    def finish(self) -> bytes:
+        """The end of a whole answer: the terminal frame, or the folded body."""
+        ...
+
+    def fail(self, fault: GatewayFault) -> bytes:
+        """After the commit point: an in-stream error and no terminal mark."""
+        ...
+
+    def block(self, blocked: Blocked) -> bytes:
+        """After the commit point: the dialect's content-filter ending."""
+        ...
+
+
+class Inlet(Protocol):
+    """Decodes one upstream reply. Pure: fed bytes, gives frames. Raises a `GatewayFault` for bytes it cannot read."""
+
+    def feed(self, data: bytes) -> Sequence[Frame]: ...
+
+    def close(self) -> Sequence[Frame]:
+        """At end of body. Gives the frames still buffered; `Finished` is among all frames only if the reply was whole."""
+        ...
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One HTTP call to an upstream, before auth. `path` is relative to the endpoint's base URL (`/chat/completions`)."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    stream: bool
+    """The reply will be an event stream."""
+
+
+class Dialect(Protocol):
+    """A wire codec. The client side reads requests and writes answers; the upstream side the reverse."""
+
+    name: str
+
+    def read(self, operation: Operation, body: Body) -> Request:
+        """Checks the types of what we own; raises `BadRequest` naming the field."""
+        ...
+
+    def outlet(self, exchange: Exchange) -> Outlet: ...
+
+    def error(self, fault: GatewayFault, exchange_id: str) -> bytes: ...
+
+    def models(self, aliases: Sequence[str], created: int) -> bytes: ...
+
+    def call(self, request: Request, target: Target, stream: bool, params: Mapping[str, Any]) -> Call:
+        """The request as this dialect says it, for one target. Translates when `request.dialect` is another; raises
+        `Untranslatable` naming the field it cannot say. `params` is the profile's parameter table."""
+        ...
+
+    def inlet(self, request: Request, stream: bool) -> Inlet: ...
+
+    def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayFault:
+        """An error reply as one of our faults. The upstream's message is kept only where it is the client's to know
+        (400, 404, 413, 422), shortened."""
+        ...
+
+
+# --- the outside
+
+
+class Reply(Protocol):
+    """An upstream's reply under way. Frames end after `Finished`, `Failed`, or a raised fault."""
+
+    endpoint: str
+    status: int
+    upstream_id: str
+
+    def frames(self) -> AsyncIterator[Frame]: ...
+
+    async def close(self) -> None:
+        """Ends the call: an unfinished reply is dropped, and its connection with it, so that the upstream stops work."""
+        ...
+
+
+class Upstream(Protocol):
+    """A provider, ready to be called. `open` returns when the reply's status is known and good, and raises a
+    `GatewayFault` otherwise; it has retried once on a fresh connection if a reused one died before the first byte."""
+
+    name: str
+    trusted: bool
+    """`trust: internal`: private data may stay unmasked if the route says so."""
+
+    async def open(
+        self,
+        request: Request,
+        target: Target,
+        timeouts: Timeouts,
+        *,
+        traceparent: str,
+        headers: Mapping[str, str],
+    ) -> Reply: ...
+
+
+class Embed(Protocol):
+    """Text to unit vectors. `id` names model, precision and pooling: it is part of every key and file made with it."""
+
+    id: str
+    dim: int
+
+    def embed(self, texts: Sequence[str]) -> Awaitable[np.ndarray[Any, Any]]:
+        """Shape (len(texts), dim), float32, rows of length 1. Runs off the event loop; raises TimeoutError when the
+        encoder is overloaded."""
+        ...
+
+
+class Limiter(Protocol):
+    """Counts against a limit. In memory for one process, in Redis for many."""
+
+    async def take(self, key: str, limit: int, window: float, amount: int = 1) -> float | None:
+        """None if taken; else seconds until there is room."""
+        ...

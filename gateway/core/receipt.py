@@ -1,0 +1,102 @@
+"""The one frozen record of an exchange, made after the last byte, whatever happened. Holds no user text."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from gateway.core.events import Usage
+from gateway.core.verdict import Verdict
+
+Outcome = Literal["ok", "refused", "client_error", "gateway_error", "upstream_error", "cut", "client_gone"]
+CacheResult = Literal["hit", "semantic", "miss", "bypass"]
+
+
+class Stage(msgspec.Struct, frozen=True, gc=False):
+    """One entry of the timeline. Times are monotonic nanoseconds since the exchange opened."""
+
+    name: str
+    start: int
+    end: int
+    outcome: str = "ok"
+    """`ok`, `answered`, or the fault's name."""
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One call of an upstream, also if it failed or was cancelled."""
+
+    provider: str
+    model: str
+    endpoint: str
+    """`host:port` of the real backend, never a URL with a credential."""
+    start: int
+    end: int
+    outcome: str
+    """`ok`, `cancelled`, `blocked`, or the fault's name."""
+    status: int | None = None
+    ttft: int | None = None
+    """Nanoseconds from `start` to the first content event."""
+    why: str = "first"
+    """`first`, `retry`, `fallback`, `overflow`, `guardrail`, `stale_connection`."""
+    span_id: str = ""
+    usage: Usage | None = None
+    upstream_id: str = ""
+    finish_reasons: tuple[str, ...] = ()
+    response_model: str = ""
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that telemetry, accounting, the console and the caches may know of an exchange."""
+
+    id: str
+    opened: int
+    """Unix nanoseconds."""
+    duration: int
+    """Nanoseconds, from opened to the last byte handed to the server."""
+    outcome: Outcome
+    status: int
+    """HTTP status sent, or that would have been sent."""
+    error: str = ""
+    """The fault's name, or empty."""
+    dialect: str
+    operation: str
+    stream: bool = False
+    route: str = ""
+    model: str = ""
+    """The alias asked for; empty when the request was never understood. Bounded: only configured aliases."""
+    served_model: str = ""
+    """The alias that answered: differs from `model` after a route or fallback."""
+    answer: str = ""
+    """The answer's kind, or empty if there was none."""
+    intent: str = ""
+    intent_score: float | None = None
+    cache: CacheResult = "bypass"
+    cache_reason: str = ""
+    cache_similarity: float | None = None
+    cache_age: float | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    timeline: tuple[Stage, ...] = ()
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    saved_usd: float | None = None
+    """What a cached answer would have cost."""
+    ttft: int | None = None
+    """Nanoseconds from opened to the first byte of content handed to the server."""
+    overhead: int | None = None
+    """Nanoseconds spent here and not waiting for an upstream, up to the first content byte."""
+    held_chars: int = 0
+    """Most characters that the hold-back kept back at one time."""
+    tenant: str = ""
+    key_id: str = ""
+    user: str = ""
+    """End user as the key allows it to be named; a keyed hash in telemetry."""
+    session: str = ""
+    tags: tuple[str, ...] = ()
+    trace_id: str = ""
+    span_id: str = ""
+    parent_span_id: str = ""
+    sampled: bool = True
+    degraded: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
