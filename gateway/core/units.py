@@ -20,9 +20,7 @@ def parse_duration(text: str) -> Duration:
     """`"250ms"` -> 0.25. Raises ValueError saying what forms are accepted."""
     match = _NUMBER.fullmatch(text.strip())
     if match is None or match[2] not in _SECONDS:
-        raise ValueError(
-            f"{text!r} is not a duration; write a number and a unit, such as 250ms, 5s, 10m, 1h or 7d"
-        )
+        raise ValueError(f"{text!r} is not a duration; write a number and a unit, such as 250ms, 5s, 10m, 1h or 7d")
     return Duration(float(match[1]) * _SECONDS[match[2]])
 
 
