@@ -147,13 +147,16 @@ class Dialect(Protocol):
 
 
 class Reply(Protocol):
-    """An upstream's reply under way. Frames end after `Finished`, `Failed`, or a raised fault."""
+    """An upstream's reply under way. Frames end after `Finished`, `Failed`, or a raised fault.
+
+    Frames that arrived in one read come in one batch, so that they can leave in one send.
+    """
 
     endpoint: str
     status: int
     upstream_id: str
 
-    def frames(self) -> AsyncIterator[Frame]: ...
+    def frames(self) -> AsyncIterator[Sequence[Frame]]: ...
 
     async def close(self) -> None:
         """Ends the call: an unfinished reply is dropped, and its connection with it, so that the upstream stops work."""
