@@ -2,7 +2,7 @@
 
 A class exists only where its wire form or its retry rule differs. Faults are inert: they carry a message that is
 safe to show, never an upstream body, never a credential. They are logged once, by the spine's receipt.
-A client that goes away is an outcome, and a refusal is an answer; neither is here.
+A client that goes away is an outcome and a refusal is an answer; neither has a wire form here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ class Wire(msgspec.Struct, frozen=True):
     anthropic_type: str
     next_target: bool = False
     """Dispatch may try another target (or the same again) after this one."""
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was whole."""
 
 
 class GatewayFault(Exception):

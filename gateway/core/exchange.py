@@ -11,7 +11,7 @@ from gateway.core.answer import Answer
 from gateway.core.clock import Clock
 from gateway.core.events import Usage
 from gateway.core.facts import Facts
-from gateway.core.plan import Plan
+from gateway.core.plan import Plan, Target
 from gateway.core.receipt import Attempt, CacheResult, Stage
 from gateway.core.request import Operation, Request
 from gateway.core.verdict import Verdict
@@ -64,10 +64,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "answer", "attempts", "cache", "clock", "credential", "deadline", "degraded", "dialect", "facts", "headers",
-        "held_chars", "id", "intent", "intent_score", "opened", "operation", "plan", "principal", "read_body",
-        "request", "response_headers", "revision", "route", "session", "started", "tags", "timeline", "trace", "usage",
-        "user", "verdicts", "warnings",
+        "answer", "attempts", "cache", "calling", "cleanup", "clock", "cost_usd", "credential", "deadline", "degraded",
+        "dialect", "facts", "headers", "held_chars", "id", "intent", "intent_score", "opened", "operation", "permitted",
+        "plan", "principal", "read_body", "request", "response_headers", "revision", "route", "served_model", "session",
+        "started", "tags", "timeline", "trace", "ttft", "usage", "user", "verdicts", "waited", "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +103,8 @@ class Exchange:
         self.session = ""
         self.tags: tuple[str, ...] = ()
         self.request: Request | None = None
+        self.permitted = False
+        """The model asked for is one of ours and the key may use it: from here on its name is safe as a label."""
         self.route = ""
         self.revision = ""
         """Digest of the route's configuration; part of every cache key."""
@@ -119,7 +121,18 @@ class Exchange:
         self.warnings: list[str] = []
         self.response_headers: dict[str, str] = {}
         """Extra headers for the client, set by any stage before the commit point."""
+        self.cleanup: list[Callable[[], None]] = []
+        """Run once, when the exchange ends, however it ends: counters given back, leases released."""
+        self.calling: Target | None = None
+        """The target of the attempt under way."""
+        self.served_model = ""
+        """The alias whose target answered."""
         self.usage: Usage | None = None
+        self.cost_usd: float | None = None
+        self.ttft: int | None = None
+        """Nanoseconds from `started` until the first content was handed to the server."""
+        self.waited = 0
+        """Nanoseconds spent waiting for upstreams, up to the first content."""
         self.held_chars = 0
 
     def asked(self) -> Request:

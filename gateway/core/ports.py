@@ -128,7 +128,9 @@ class Dialect(Protocol):
 
     def error(self, fault: GatewayFault, exchange_id: str) -> bytes: ...
 
-    def models(self, aliases: Sequence[str], created: int) -> bytes: ...
+    def models(self, aliases: Sequence[str], created: int, *, one: bool = False) -> bytes:
+        """The model list, or with `one` the single model object."""
+        ...
 
     def call(self, request: Request, target: Target, stream: bool, params: Mapping[str, Any]) -> Call:
         """The request as this dialect says it, for one target. Translates when `request.dialect` is another; raises

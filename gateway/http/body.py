@@ -1,0 +1,109 @@
+"""Reading a request body: bounded in bytes, in time, and in what a compressed one may grow to."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable, Mapping
+
+from gateway.core.errors import BadRequest, ClientGone, SlowBody, TooLarge
+from gateway.http.asgi import Receive
+
+_DISCARD_BYTES = 64 * 1024 * 1024
+_DISCARD_SECONDS = 5.0
+
+
+class BodyReader:
+    """Reads one request's body when called. Raises `TooLarge`, `SlowBody`, `BadRequest`, or `ClientGone`.
+
+    `done` says that the whole body was read, so that the connection is at a message boundary and may be kept.
+    """
+
+    __slots__ = ("_headers", "_limit", "_receive", "_seconds", "done")
+
+    def __init__(self, receive: Receive, headers: Mapping[str, str], limit: int, seconds: float) -> None:
+        self._receive = receive
+        self._headers = headers
+        self._limit = limit
+        self._seconds = seconds
+        self.done = False
+
+    async def __call__(self) -> bytes:
+        declared = self._headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._limit:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self._seconds):
+                data = await self._read()
+        except TimeoutError:
+            raise SlowBody(f"The request body did not arrive within {self._seconds:g} s.") from None
+        coding = self._headers.get("content-encoding", "identity").strip().lower()
+        return data if coding in ("", "identity") else self._expand(data, coding)
+
+    async def discard(self) -> None:
+        """Reads on and throws away, so that a client that writes its whole body before it looks can see our answer.
+
+        Bounded in bytes and seconds; past them the connection is closed under the client instead.
+        """
+        if self.done:
+            return
+        left = _DISCARD_BYTES
+        try:
+            async with asyncio.timeout(_DISCARD_SECONDS):
+                while left > 0:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect" or not message.get("more_body"):
+                        self.done = message["type"] != "http.disconnect"
+                        return
+                    left -= len(message.get("body", b""))
+        except TimeoutError:
+            return
+
+    async def _read(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        data: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            self.done = True
+            if len(data) > self._limit:
+                raise self._too_large()
+            return data
+        pieces = [data]
+        size = len(data)
+        while message.get("more_body"):
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > self._limit:
+                raise self._too_large()
+            pieces.append(piece)
+        self.done = True
+        return b"".join(pieces)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The request body is larger than the {self._limit} bytes that server.max_body allows.")
+
+    def _expand(self, data: bytes, coding: str) -> bytes:
+        make = _DECOMPRESSORS.get(coding)
+        if make is None:
+            known = ", ".join(_DECOMPRESSORS)
+            raise BadRequest(f"Content-Encoding {coding[:32]!r} is not supported; send {known} or none.")
+        stream = make()
+        try:
+            out = stream.decompress(data, self._limit + 1)
+        except zlib.error:
+            raise BadRequest(f"The request body is not valid {coding}.") from None
+        if len(out) > self._limit:
+            raise self._too_large()
+        if not stream.eof:
+            raise BadRequest(f"The request body ends before its {coding} data does.")
+        return out
+
+
+_DECOMPRESSORS: dict[str, Callable[[], zlib._Decompress]] = {
+    "gzip": lambda: zlib.decompressobj(wbits=31),
+    "deflate": lambda: zlib.decompressobj(),
+}

@@ -1,0 +1,119 @@
+"""Request headers in, response headers out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from gateway.core.errors import GatewayFault
+from gateway.core.exchange import CacheNote, Exchange, Trace, new_span_id, new_trace_id
+from gateway.http.asgi import Headers
+
+RETRY_AFTER_CAP = 60.0
+"""Seconds. Some SDKs sleep as long as they are told, so what we tell is bounded."""
+
+_CREDENTIALS = ("authorization", "x-api-key", "api-key")
+_DROPPED = frozenset({*_CREDENTIALS, "cookie", "proxy-authorization"})
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
+
+def decode(raw: Headers) -> tuple[dict[str, str], str | None]:
+    """Lower-case names to values, without credentials and cookies, and the credential found."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        headers[raw_name.decode("latin-1").lower()] = raw_value.decode("latin-1")
+    credential: str | None = None
+    for name in _CREDENTIALS:
+        value_text = headers.get(name)
+        if value_text is not None and credential is None:
+            scheme, _, rest = value_text.partition(" ")
+            credential = rest.strip() if scheme.lower() == "bearer" else value_text.strip()
+    for name in _DROPPED & headers.keys():
+        del headers[name]
+    return headers, credential or None
+
+
+def exchange_id(headers: Mapping[str, str], fresh: str) -> str:
+    """The client's own request id if it is plain enough to be logged, else a fresh one."""
+    given = headers.get("x-request-id", "")
+    return given if _ID.fullmatch(given) else fresh
+
+
+def trace(headers: Mapping[str, str], sample: bool) -> Trace:
+    """Joins the client's trace, or starts one. The caller's sampling decision is honoured."""
+    match = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+    if match is None or not int(match[1], 16) or not int(match[2], 16):
+        return Trace(new_trace_id(), new_span_id(), "", sample)
+    return Trace(match[1], new_span_id(), match[2], bool(int(match[3], 16) & 1))
+
+
+def timeout(headers: Mapping[str, str], default: float) -> float:
+    """The caller's deadline in seconds: its own header, or the time-out its SDK announces. Never above `default`."""
+    for name, scale in (("x-tidegate-timeout-ms", 0.001), ("x-stainless-read-timeout", 1.0)):
+        try:
+            seconds = float(headers[name]) * scale
+        except (KeyError, ValueError):
+            continue
+        if math.isfinite(seconds) and seconds > 0:
+            return min(default, seconds)
+    return default
+
+
+def told(exchange: Exchange) -> Headers:
+    """What was decided, as far as it is known when the headers go out."""
+    out: list[tuple[str, str]] = [("x-request-id", exchange.id), ("request-id", exchange.id)]
+    add = out.append
+    if exchange.route:
+        add(("x-tidegate-route", exchange.route))
+    if exchange.intent:
+        add(("x-tidegate-intent", exchange.intent))
+    model = exchange.served_model or (exchange.plan.alias if exchange.plan else "")
+    if model:
+        add(("x-tidegate-model", model))
+    attempts = len(exchange.attempts)
+    if exchange.calling is not None:
+        add(("x-tidegate-provider", exchange.calling.provider))
+        add(("x-tidegate-upstream-model", exchange.calling.model))
+        attempts += 1
+    if attempts:
+        add(("x-tidegate-attempts", str(attempts)))
+    out.extend(_cache(exchange.cache))
+    if exchange.verdicts:
+        add(("x-tidegate-guardrails", ",".join(verdict.header for verdict in exchange.verdicts)))
+    add(("x-tidegate-overhead-ms", f"{(exchange.elapsed() - exchange.waited) / 1e6:.2f}"))
+    if exchange.cost_usd is not None:
+        add(("x-tidegate-cost-usd", f"{exchange.cost_usd:.8f}"))
+    if exchange.degraded:
+        add(("x-tidegate-degraded", ",".join(dict.fromkeys(exchange.degraded))))
+    if exchange.warnings:
+        add(("x-tidegate-warning", ",".join(exchange.warnings)))
+    out.extend(exchange.response_headers.items())
+    return [(name.encode("latin-1"), _clean(value)) for name, value in out]
+
+
+def _cache(note: CacheNote) -> list[tuple[str, str]]:
+    out: list[tuple[str, str]] = [("x-tidegate-cache", note.result)]
+    if note.id:
+        out.append(("x-tidegate-cache-id", note.id))
+    if note.similarity is not None:
+        out.append(("x-tidegate-cache-similarity", f"{note.similarity:.4f}"))
+    return out
+
+
+def of_fault(fault: GatewayFault) -> Headers:
+    """How long to wait, if waiting helps; and whether to try again at all."""
+    out: Headers = [(name.encode("latin-1"), _clean(value)) for name, value in fault.headers.items()]
+    if fault.retry_after is not None:
+        seconds = min(RETRY_AFTER_CAP, max(0.0, fault.retry_after))
+        out.append((b"retry-after", str(math.ceil(seconds)).encode()))
+        out.append((b"retry-after-ms", str(math.ceil(seconds * 1000)).encode()))
+    if fault.wire.openai_type == "insufficient_quota":
+        out.append((b"x-should-retry", b"false"))
+    return out
+
+
+def _clean(value: str) -> bytes:
+    """Header values hold no line breaks and nothing outside Latin-1, whatever a name in the config holds."""
+    return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")

@@ -1,0 +1,87 @@
+"""The client's end of one exchange: headers once, then bytes; and an eye on whether the client is still there."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.core.answer import Refusal
+from gateway.core.errors import BadRequest, GatewayFault
+from gateway.core.exchange import Exchange
+from gateway.core.ports import Dialect
+from gateway.http import headers
+from gateway.http.asgi import Headers, Receive, Send
+from gateway.http.body import BodyReader
+
+_STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+_JSON = "application/json"
+
+
+class Responder:
+    """Implements the spine's `Client` on one ASGI request."""
+
+    def __init__(self, exchange: Exchange, dialect: Dialect, reader: BodyReader, receive: Receive, send: Send) -> None:
+        self._exchange = exchange
+        self._dialect = dialect
+        self._reader = reader
+        self._receive = receive
+        self._send = send
+        self._watcher: asyncio.Task[None] | None = None
+        self.committed = False
+        self.ended = False
+        self.gone = False
+        self.status = 0
+
+    def watch(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "exchanges run in a task"
+        self._watcher = asyncio.create_task(self._until_gone(task))
+
+    def unwatch(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    async def _until_gone(self, task: asyncio.Task[object]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self.ended:
+            self.gone = True
+            task.cancel()
+
+    async def write(self, data: bytes, content_type: str, *, last: bool, streaming: bool) -> None:
+        if not self.committed:
+            await self._start(200, data, content_type, last=last, streaming=streaming)
+        self.ended = last
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    async def _start(self, status: int, data: bytes, content_type: str, *, last: bool, streaming: bool) -> None:
+        lines = [(b"content-type", content_type.encode("latin-1")), *headers.told(self._exchange)]
+        if streaming:
+            lines.extend(_STREAM_HEADERS)
+        elif last:
+            lines.append((b"content-length", str(len(data)).encode()))
+        await self._head(status, lines)
+
+    async def _head(self, status: int, lines: Headers) -> None:
+        if not self._reader.done:  # not at a message boundary, so the connection cannot serve another request
+            lines.append((b"connection", b"close"))
+        self.committed = True
+        self.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+
+    async def fault(self, fault: GatewayFault) -> None:
+        await self._reader.discard()
+        body = self._dialect.error(fault, self._exchange.id)
+        lines: Headers = [
+            (b"content-type", _JSON.encode()),
+            (b"content-length", str(len(body)).encode()),
+            *headers.told(self._exchange),
+            *headers.of_fault(fault),
+        ]
+        await self._head(fault.wire.status, lines)
+        self.ended = True
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """A refusal is an answer: 400 `content_filter` with the check's public category, never the text."""
+        blocked = BadRequest(refusal.message, code="content_filter", param=None)
+        await self.fault(blocked)

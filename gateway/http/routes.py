@@ -1,0 +1,114 @@
+"""Every path we answer, in one table, as thin Litestar routes over the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+
+from gateway.core.errors import GatewayFault, MethodNotAllowed, NotFound, UnknownModel
+from gateway.core.ports import Dialect
+from gateway.core.request import Operation
+from gateway.http.asgi import Receive, Scope, Send
+from gateway.http.edge import Edge
+
+# path below the dialect's roots, dialect, operation
+EXCHANGES: tuple[tuple[str, str, Operation], ...] = (
+    ("/chat/completions", "openai", "chat"),
+    ("/completions", "openai", "completions"),
+    ("/embeddings", "openai", "embeddings"),
+    ("/messages", "anthropic", "chat"),
+)
+
+ROOTS: Mapping[str, tuple[str, ...]] = {
+    "openai": ("/v1", "", "/openai/v1"),
+    "anthropic": ("/v1", "/anthropic/v1"),
+}
+"""SDKs differ in whether `base_url` ends in `/v1`, so both are answered."""
+
+Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def exchange_routes(edge: Edge, dialects: Mapping[str, Dialect]) -> list[ASGIRouteHandler]:
+    """One raw ASGI handler for each path that starts an exchange."""
+    return [
+        _route(
+            [root + path for root in ROOTS[dialect]], _only("POST", dialects[dialect], _serve(edge, dialect, operation))
+        )
+        for path, dialect, operation in EXCHANGES
+        if dialect in dialects
+    ]
+
+
+def model_routes(
+    aliases: Callable[[Scope], Sequence[str]], dialects: Mapping[str, Dialect], created: int
+) -> list[ASGIRouteHandler]:
+    """`GET /v1/models` and `/v1/models/{id}`. `aliases` gives what the caller's key may see, or raises a fault."""
+
+    async def handle(scope: Scope, _receive: Receive, send: Send) -> None:
+        wanted = scope["path_params"].get("model", "").strip("/")
+        dialect = _dialect_of(scope, dialects)
+        try:
+            names = aliases(scope)
+            if wanted and wanted not in names:
+                raise UnknownModel(
+                    f"The model {wanted[:128]!r} does not exist or this key may not use it.", param="model"
+                )
+        except GatewayFault as fault:
+            await send_json(send, fault.wire.status, dialect.error(fault, ""))
+            return
+        await send_json(send, 200, dialect.models([wanted] if wanted else names, created, one=bool(wanted)))
+
+    roots = dict.fromkeys(root for name in dialects for root in ROOTS[name])
+    paths = [f"{root}/models{tail}" for root in roots for tail in ("", "/{model:path}")]
+    return [_route(paths, _only("GET", dialects["openai"], handle))]
+
+
+def _dialect_of(scope: Scope, dialects: Mapping[str, Dialect]) -> Dialect:
+    """Anthropic's clients name their API version on every call; that is how one path serves both lists."""
+    speaks = any(name == b"anthropic-version" for name, _ in scope["headers"])
+    named = "anthropic" if speaks or scope["path"].startswith("/anthropic") else "openai"
+    return dialects.get(named) or dialects["openai"]
+
+
+def _serve(edge: Edge, dialect: str, operation: Operation) -> Handle:
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        await edge.serve(dialect, operation, scope, receive, send)
+
+    return handle
+
+
+def _only(method: str, dialect: Dialect, handle: Handle) -> Handle:
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != method:
+            fault = MethodNotAllowed(f"{scope['method']} is not allowed here; use {method}.")
+            await send_json(send, 405, dialect.error(fault, ""), [(b"allow", method.encode())])
+            return
+        await handle(scope, receive, send)
+
+    return guarded
+
+
+def _route(paths: list[str], handle: Handle) -> ASGIRouteHandler:
+    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        await handle(scope, receive, send)
+
+    return asgi(paths, copy_scope=False)(handler)  # type: ignore[arg-type]
+
+
+def not_found(dialects: Mapping[str, Dialect]) -> Handle:
+    """The JSON 404 of an unknown path, in the shape of the dialect that was most likely meant."""
+
+    async def handle(scope: Scope, _receive: Receive, send: Send) -> None:
+        fault = NotFound(f"There is nothing at {scope['method']} {scope['path'][:200]}.")
+        await send_json(send, 404, _dialect_of(scope, dialects).error(fault, ""))
+
+    return handle
+
+
+async def send_json(send: Send, status: int, body: bytes, extra: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    """A whole JSON response that belongs to no exchange."""
+    lines = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *extra]
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,83 @@
+"""After the last byte: receipts go through a bounded queue to the recorders, off the request path.
+
+When the queue is full, a receipt still reaches the essential recorders (spend, the log line); the others miss it,
+and the miss is counted. On shutdown the queue is drained, within a time limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from gateway.core.ports import Recorder
+from gateway.core.receipt import Receipt
+
+_BATCH_PAUSE = 0.02
+"""Seconds between a receipt and its recording: waking once for many receipts is what keeps this cheap."""
+
+
+class Aftermath:
+    """The queue and its one worker. `dropped` counts, per recorder, the receipts it missed."""
+
+    def __init__(
+        self,
+        recorders: Sequence[Recorder],
+        *,
+        bound: int = 8192,
+        crashed: Callable[[str, Exception], None] | None = None,
+    ) -> None:
+        self._recorders = tuple(recorders)
+        self._essential = tuple(r for r in recorders if r.essential)
+        self._bound = bound
+        self._queue: deque[tuple[Receipt, tuple[Recorder, ...]]] = deque()
+        self._wake: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._crashed = crashed or (lambda _name, _error: None)
+        self._closing = False
+        self.dropped: dict[str, int] = {r.name: 0 for r in recorders if not r.essential}
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    async def start(self) -> None:
+        self._wake = asyncio.Event()
+        self._task = asyncio.create_task(self._work(), name="aftermath")
+
+    def put(self, receipt: Receipt) -> None:
+        """Never waits, never fails."""
+        recorders = self._recorders
+        if len(self._queue) >= self._bound:
+            recorders = self._essential
+            for name in self.dropped:
+                self.dropped[name] += 1
+        self._queue.append((receipt, recorders))
+        if self._wake is not None:
+            self._wake.set()
+
+    async def drain(self) -> None:
+        """Records everything that is queued now."""
+        while self._queue:
+            receipt, recorders = self._queue.popleft()
+            for recorder in recorders:
+                try:
+                    await recorder.record(receipt)
+                except Exception as error:  # a recorder's bug must not cost the others their receipt
+                    self._crashed(recorder.name, error)
+
+    async def close(self, limit: float = 10.0) -> None:
+        """Drains what is left, for at most `limit` seconds."""
+        self._closing = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        async with asyncio.timeout(limit):
+            await self.drain()
+
+    async def _work(self) -> None:
+        assert self._wake is not None
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(_BATCH_PAUSE)
+            self._wake.clear()
+            await asyncio.shield(self.drain())

@@ -1,0 +1,92 @@
+"""The one ordered list: what happens to a request and to its answer, in this order, on every route.
+
+Reading this file is reading the pipeline. A component whose consumed notes nobody before it produces is refused
+here, at start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from gateway.core.facts import Key
+from gateway.core.ports import Decider, Transform
+
+
+class Common(msgspec.Struct, frozen=True, kw_only=True):
+    """The stages before the route is known; the same for all."""
+
+    admit: Decider
+    receive: Decider
+    select: Decider
+    permit: Decider
+
+
+class RouteParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What one route is made of. None where it uses no such stage."""
+
+    screen: Decider | None = None
+    route: Decider
+    exact_cache: Decider | None = None
+    semantic_cache: Decider | None = None
+    checks: Sequence[Transform] = ()
+    tap: Transform | None = None
+    restore: Transform | None = None
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """One route's stages, in order."""
+
+    deciders: tuple[Decider, ...]
+    transforms: tuple[Transform, ...]
+
+
+class Pipeline(msgspec.Struct, frozen=True):
+    """`head` runs first and sets `exchange.route`; then that route's lane."""
+
+    head: tuple[Decider, ...]
+    lanes: Mapping[str, Lane]
+
+
+def build(common: Common, routes: Mapping[str, RouteParts]) -> Pipeline:
+    """Puts the parts in order. Raises ValueError if a note would be missing."""
+    head = (
+        common.admit,  # who asks, and may they: from the headers alone, before a byte of body is read
+        common.receive,  # decode once
+        common.select,  # which route's rules hold
+        common.permit,  # may this key use this model; tokens, concurrency
+    )
+    lanes = {name: _lane(name, head, parts) for name, parts in routes.items()}
+    return Pipeline(head, lanes)
+
+
+def _lane(name: str, head: Sequence[Decider], parts: RouteParts) -> Lane:
+    deciders = (
+        parts.screen,  # mask first: everything after this sees masked text only
+        parts.route,  # intent -> canned, clarify, hand over, or a plan
+        parts.exact_cache,  # after screening: a blocked request reads no cache
+        parts.semantic_cache,
+    )
+    transforms = (
+        *parts.checks,  # on masked text, so the user's own data does not trip them
+        parts.tap,  # stores what passed the checks, still masked
+        parts.restore,  # last: placeholders become the user's own values again
+    )
+    lane = Lane(
+        tuple(stage for stage in deciders if stage is not None),
+        tuple(stage for stage in transforms if stage is not None),
+    )
+    _check_notes(name, [*head, *lane.deciders, *lane.transforms])
+    return lane
+
+
+def _check_notes(route: str, stages: Sequence[Decider | Transform]) -> None:
+    known: set[Key[object]] = set()
+    for stage in stages:
+        missing = [key.name for key in stage.consumes if key not in known]
+        if missing:
+            raise ValueError(
+                f"route {route!r}: stage {stage.name!r} needs {missing}, which no stage before it produces"
+            )
+        known.update(stage.produces)

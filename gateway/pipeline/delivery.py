@@ -1,0 +1,156 @@
+"""One answer on its way to the client, and the commit point.
+
+Until the first released content, nothing is sent: dispatch may try another target, and a refusal may still be a
+clean 4xx. From then on only an in-stream error or a content-filter ending is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gateway.core.errors import GatewayFault, Internal, StreamCut
+from gateway.core.events import (
+    Blocked,
+    ChoiceFinished,
+    Event,
+    Failed,
+    Finished,
+    Frame,
+    Reasoning,
+    Started,
+    Text,
+    ToolCall,
+    Unknown,
+    Usage,
+)
+from gateway.core.exchange import Exchange
+from gateway.core.ports import Outlet, Session, Transform
+from gateway.pipeline.stream import Stream
+
+_CONTENT = frozenset({Text, Reasoning, ToolCall, Unknown, ChoiceFinished, Finished})
+
+
+class Client(Protocol):
+    """The client's end of the connection, as the HTTP edge offers it."""
+
+    committed: bool
+    """Headers are out."""
+
+    async def write(self, data: bytes, content_type: str, *, last: bool, streaming: bool) -> None:
+        """Sends, headers first if they are not out. Returns when the server took the bytes: slow readers slow us."""
+        ...
+
+
+class Delivery:
+    """The response side of an exchange: one `begin` for each attempt, then batches of frames, then done."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        client: Client,
+        transforms: Sequence[Transform],
+        outlet: Callable[[Exchange], Outlet],
+        cost: Callable[[Exchange], float | None],
+    ) -> None:
+        self._exchange = exchange
+        self._client = client
+        self._transforms = transforms
+        self._make_outlet = outlet
+        self._cost = cost
+        self.begin()
+
+    def begin(self) -> None:
+        """Starts afresh for an attempt; what an earlier one left unsent is forgotten."""
+        exchange = self._exchange
+        opened = (transform.open(exchange) for transform in self._transforms)
+        sessions: list[Session] = [session for session in opened if session is not None]
+        self._stream = Stream(sessions)
+        self._outlet = self._make_outlet(exchange)
+        self._unsent: list[bytes] = []
+        self._content = False
+        self.first_content: int | None = None
+        """Monotonic nanoseconds at which the upstream's first content arrived, released or not."""
+        self.usage: Usage | None = None
+        self.finish_reasons: dict[int, str] = {}
+        self.response_model = ""
+        self.blocked: Blocked | None = None
+        self.done = False
+
+    @property
+    def committed(self) -> bool:
+        return self._client.committed
+
+    async def push(self, batch: Sequence[Frame]) -> None:
+        """Takes the frames that arrived together; sends what may go in one piece.
+
+        Raises the stream's own fault, with everything that was released before it already sent.
+        """
+        pieces: list[bytes] = []
+        fault: Exception | None = None
+        for frame in batch:
+            self._note(frame.events)
+            out = await self._stream.push(frame)
+            ended = self._stream.ended
+            if ended is not None:
+                out = Frame(out.events[:-1], None, out.dialect)
+                fault = ended.error if type(ended) is Failed else None
+                self.blocked = ended if type(ended) is Blocked else None
+            if out.events:
+                pieces.append(self._outlet.push(out))
+                self._content = self._content or any(type(event) in _CONTENT for event in out.events)
+            if ended is not None or self._stream.finished:
+                break
+        if self._stream.finished:
+            self._settle_cost()
+            pieces.append(self._outlet.finish())
+            self.done = True
+        await self._send(pieces, last=self.done)
+        if fault is not None:
+            raise fault if isinstance(fault, GatewayFault) else Internal("The answer could not be read.") from fault
+
+    def end(self) -> None:
+        """The upstream's frames are over. Raises `StreamCut` unless the answer was whole or was blocked."""
+        if not self.done and self.blocked is None:
+            raise StreamCut("The upstream's answer broke off before its end.")
+
+    async def fail(self, fault: GatewayFault) -> None:
+        """After the commit point: the in-stream error."""
+        await self._client.write(self._outlet.fail(fault), self._outlet.content_type, last=True, streaming=True)
+
+    async def block(self, blocked: Blocked) -> None:
+        """After the commit point: the content-filter ending."""
+        await self._client.write(self._outlet.block(blocked), self._outlet.content_type, last=True, streaming=True)
+
+    def _note(self, events: Sequence[Event]) -> None:
+        for event in events:
+            kind = type(event)
+            if kind is Usage:
+                self.usage = event  # type: ignore[assignment]
+            elif kind is ChoiceFinished:
+                self.finish_reasons[event.choice] = event.reason  # type: ignore[attr-defined]
+            elif kind is Started:
+                self.response_model = event.model  # type: ignore[attr-defined]
+            elif self.first_content is None and kind in _CONTENT:
+                self.first_content = self._exchange.clock.now()
+
+    def _settle_cost(self) -> None:
+        exchange = self._exchange
+        exchange.usage = self.usage
+        exchange.cost_usd = self._cost(exchange)
+
+    async def _send(self, pieces: list[bytes], *, last: bool) -> None:
+        outlet = self._outlet
+        if not self._content:
+            self._unsent.extend(pieces)
+            return
+        if self._unsent:
+            pieces = self._unsent + pieces
+            self._unsent = []
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if not data and not last:
+            return
+        exchange = self._exchange
+        if exchange.ttft is None:
+            exchange.ttft = exchange.elapsed()
+        await self._client.write(data, outlet.content_type, last=last, streaming=outlet.streaming)

@@ -1,0 +1,182 @@
+"""The spine: the whole story of an exchange, told once.
+
+Deciders in order; if none answered, dispatch over the plan; events through the sessions into the client's dialect;
+exactly one receipt, whatever happened. Only this file times stages, keeps the deadline, maps faults and makes
+receipts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from gateway.core.answer import Answer, Refusal
+from gateway.core.errors import ClientGone, DeadlineExceeded, GatewayFault, Internal
+from gateway.core.events import Frame
+from gateway.core.exchange import Exchange
+from gateway.core.ports import Decider, Dialect
+from gateway.core.receipt import Outcome, Receipt, Stage
+from gateway.core.response import unfold
+from gateway.pipeline.aftermath import Aftermath
+from gateway.pipeline.build import Pipeline
+from gateway.pipeline.delivery import Client as DeliveryClient
+from gateway.pipeline.delivery import Delivery
+from gateway.pipeline.dispatch import Dispatcher, refusal_message
+from gateway.pipeline.receipts import receipt_of
+
+Crash = Callable[[Exchange, BaseException], None]
+
+
+class Client(DeliveryClient, Protocol):
+    """The HTTP edge, as the spine sees it."""
+
+    gone: bool
+    """The client hung up; the exchange is being cancelled because of it."""
+    status: int
+    """The HTTP status sent, or 0."""
+
+    def watch(self) -> None:
+        """Cancels this exchange's task if the client hangs up from here on."""
+        ...
+
+    async def fault(self, fault: GatewayFault) -> None:
+        """A whole error response, in the client's dialect."""
+        ...
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """A whole content-filter response, in the client's dialect."""
+        ...
+
+
+class Spine:
+    """Runs exchanges. Holds only what is the same for all of them."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        dispatcher: Dispatcher,
+        dialects: Mapping[str, Dialect],
+        aftermath: Aftermath,
+        *,
+        cost: Callable[[Exchange], float | None],
+        crashed: Crash,
+    ) -> None:
+        self._pipeline = pipeline
+        self._dispatcher = dispatcher
+        self._dialects = dialects
+        self._aftermath = aftermath
+        self._cost = cost
+        self._crashed = crashed
+        self.inflight = 0
+        """Exchanges under way. Back to zero when all have ended, however they ended."""
+
+    async def run(self, exchange: Exchange, client: Client) -> Receipt:
+        """Serves one exchange to its end. Raises only when the process itself is being stopped."""
+        self.inflight += 1
+        outcome: Outcome = "gateway_error"
+        error = ""
+        try:
+            outcome = await self._serve(exchange, client)
+        except GatewayFault as fault:
+            outcome, error = _outcome_of(fault), fault.name
+        except ClientGone:
+            outcome = "client_gone"
+        except asyncio.CancelledError:
+            outcome = "client_gone"
+            if not client.gone:
+                raise
+        finally:
+            self.inflight -= 1
+            for undo in exchange.cleanup:
+                undo()
+            receipt = receipt_of(exchange, outcome, error, client.status)
+            self._aftermath.put(receipt)
+        return receipt
+
+    async def _serve(self, exchange: Exchange, client: Client) -> Outcome:
+        """Answers, and tells the client of any fault, cleanly or in the stream."""
+        delivery: Delivery | None = None
+        try:
+            async with asyncio.timeout(exchange.remaining()):
+                answer = await self._decide(exchange)
+                if answer is not None and answer.refusal is not None:
+                    await client.refuse(answer.refusal)
+                    return "refused"
+                delivery = self._delivery(exchange, client)
+                await self._answer(exchange, client, delivery, answer)
+            return await _close(client, delivery)
+        except TimeoutError:
+            fault: GatewayFault = DeadlineExceeded("The request's deadline passed before it was answered.")
+        except GatewayFault as known:
+            fault = known
+            if isinstance(fault, Internal):
+                self._crashed(exchange, fault.__cause__ or fault)
+        except ClientGone:
+            raise
+        except Exception as bug:
+            self._crashed(exchange, bug)
+            fault = Internal("The gateway failed on this request; it has been logged.")
+        if delivery is not None and client.committed:
+            await delivery.fail(fault)
+        else:
+            await client.fault(fault)
+        raise fault
+
+    async def _decide(self, exchange: Exchange) -> Answer | None:
+        answer = await self._stages(exchange, self._pipeline.head)
+        if answer is None:
+            answer = await self._stages(exchange, self._pipeline.lanes[exchange.route].deciders)
+        exchange.answer = answer
+        return answer
+
+    async def _stages(self, exchange: Exchange, stages: Sequence[Decider]) -> Answer | None:
+        for stage in stages:
+            start = exchange.elapsed()
+            outcome = "cancelled"
+            try:
+                answer = await stage.decide(exchange)
+                outcome = "ok" if answer is None else answer.kind
+            except GatewayFault as fault:
+                outcome = fault.name
+                raise
+            finally:
+                exchange.timeline.append(Stage(stage.name, start, exchange.elapsed(), outcome))
+            if answer is not None:
+                return answer
+        return None
+
+    def _delivery(self, exchange: Exchange, client: Client) -> Delivery:
+        transforms = self._pipeline.lanes[exchange.route].transforms
+        outlet = self._dialects[exchange.dialect].outlet
+        return Delivery(exchange, client, transforms, outlet, self._cost)
+
+    async def _answer(self, exchange: Exchange, client: Client, delivery: Delivery, answer: Answer | None) -> None:
+        if answer is None:
+            client.watch()
+            await self._dispatcher.run(exchange, delivery)
+            return
+        assert answer.response is not None, "an answer that is not a refusal has a response"
+        exchange.response_headers.update(answer.headers)
+        await delivery.push([Frame((event,)) for event in unfold(answer.response)])
+        delivery.end()
+
+
+async def _close(client: Client, delivery: Delivery) -> Outcome:
+    """The answer is out, or an output check stopped it: cleanly before the commit point, marked after it."""
+    blocked = delivery.blocked
+    if blocked is None:
+        return "ok"
+    if client.committed:
+        await delivery.block(blocked)
+    else:
+        await client.refuse(Refusal(blocked.check, blocked.category, refusal_message(blocked)))
+    return "refused"
+
+
+def _outcome_of(fault: GatewayFault) -> Outcome:
+    if fault.name == "stream_cut":
+        return "cut"
+    if fault.wire.status < 500 and not fault.wire.next_target:
+        return "client_error"
+    return "upstream_error" if fault.name.startswith("upstream") else "gateway_error"
