@@ -118,6 +118,13 @@ class Internal(GatewayFault):
     """A bug of ours. The message is fixed; the traceback goes to the log only."""
 
 
+class NotCached(GatewayFault):
+    """The client said `only-if-cached` and no cache has the answer. 504 as HTTP has it (RFC 9111, 5.2.1.7); retrying
+    does not help, so it is told with `x-should-retry: false`."""
+
+    wire = Wire(504, "invalid_request_error", "not_cached", "invalid_request_error")
+
+
 class Unavailable(GatewayFault):
     """Nothing can take the request now: draining, queue full, every target's breaker open."""
 
