@@ -64,7 +64,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "answer", "attempts", "cache", "calling", "cleanup", "clock", "cost_usd", "credential", "deadline", "degraded",
+        "answer", "attempts", "cache", "calling", "charges", "cleanup", "clock", "cost_usd", "credential", "deadline", "degraded",
         "dialect", "facts", "headers", "held_chars", "id", "intent", "intent_score", "opened", "operation", "permitted",
         "plan", "principal", "read_body", "request", "response_headers", "revision", "route", "served_model", "session",
         "started", "tags", "timeline", "trace", "ttft", "usage", "user", "verdicts", "waited", "warnings",
@@ -123,6 +123,8 @@ class Exchange:
         """Extra headers for the client, set by any stage before the commit point."""
         self.cleanup: list[Callable[[], None]] = []
         """Run once, when the exchange ends, however it ends: counters given back, leases released."""
+        self.charges: list[str] = []
+        """Names of the token counters to charge when the answer's usage is known."""
         self.calling: Target | None = None
         """The target of the attempt under way."""
         self.served_model = ""

@@ -79,6 +79,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...] = ()
     timeline: tuple[Stage, ...] = ()
     usage: Usage | None = None
+    charges: tuple[str, ...] = ()
+    """Token counters that this exchange is charged to."""
     cost_usd: float | None = None
     saved_usd: float | None = None
     """What a cached answer would have cost."""

@@ -34,6 +34,7 @@ def receipt_of(exchange: Exchange, outcome: Outcome, error: str, status: int) ->
         attempts=tuple(exchange.attempts),
         timeline=tuple(exchange.timeline),
         usage=exchange.usage,
+        charges=tuple(exchange.charges),
         cost_usd=exchange.cost_usd,
         ttft=exchange.ttft,
         overhead=exchange.ttft - exchange.waited if exchange.ttft is not None else None,
