@@ -84,6 +84,8 @@ class Usage(Event, frozen=True):
     """Included in `output_tokens`."""
     estimated: bool = False
     raw: Extra | None = None
+    extra: Extra | None = None
+    """What came beside the usage object (a vendor's timings)."""
 
 
 class Finished(Event, frozen=True):

@@ -163,7 +163,7 @@ def unfold(response: Response) -> Iterator[Event]:
     yield Started(response.id, response.model, response.created, response.extra)
     for index, choice in sorted(response.choices.items()):
         if choice.reasoning is not None:
-            yield Reasoning(choice.reasoning, index)
+            yield Reasoning(choice.reasoning, index, choice.extra if choice.text is None else None)
         if choice.text is not None:
             yield Text(choice.text, index, choice.extra)
         for call, record in sorted(choice.calls.items()):
