@@ -1,0 +1,56 @@
+"""Attribute names: OpenTelemetry's GenAI conventions (v1.41, development status) and our own under `tidegate.`.
+
+Names are kept here so that a renaming of the conventions is one change and one test.
+"""
+
+from __future__ import annotations
+
+OPERATION = "gen_ai.operation.name"
+PROVIDER = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+REQUEST_STREAM = "gen_ai.request.stream"
+RESPONSE_MODEL = "gen_ai.response.model"
+RESPONSE_ID = "gen_ai.response.id"
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+INPUT_TOKENS = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+CACHE_READ_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+CACHE_CREATION_TOKENS = "gen_ai.usage.cache_creation.input_tokens"
+REASONING_TOKENS = "gen_ai.usage.reasoning.output_tokens"
+CONVERSATION_ID = "gen_ai.conversation.id"
+ERROR_TYPE = "error.type"
+SERVER_ADDRESS = "server.address"
+SERVER_PORT = "server.port"
+HTTP_METHOD = "http.request.method"
+HTTP_STATUS = "http.response.status_code"
+HTTP_ROUTE = "http.route"
+
+EXCHANGE_ID = "tidegate.exchange.id"
+ROUTE = "tidegate.route"
+OUTCOME = "tidegate.outcome"
+ANSWER = "tidegate.answer"
+INTENT = "tidegate.intent"
+INTENT_SCORE = "tidegate.intent.score"
+CACHE = "tidegate.cache"
+CACHE_REASON = "tidegate.cache.reason"
+CACHE_SIMILARITY = "tidegate.cache.similarity"
+GUARDRAILS = "tidegate.guardrails"
+ATTEMPTS = "tidegate.attempts"
+ATTEMPT_WHY = "tidegate.attempt.why"
+SERVED_MODEL = "tidegate.served_model"
+OVERHEAD_MS = "tidegate.overhead_ms"
+COST_USD = "tidegate.cost_usd"
+DEGRADED = "tidegate.degraded"
+HELD_CHARS = "tidegate.held_chars"
+TENANT = "tidegate.tenant"
+KEY = "tidegate.key"
+USER = "tidegate.user"
+
+OPERATIONS = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
+PATHS = {
+    ("openai", "chat"): "/v1/chat/completions",
+    ("openai", "completions"): "/v1/completions",
+    ("openai", "embeddings"): "/v1/embeddings",
+    ("anthropic", "chat"): "/v1/messages",
+}
