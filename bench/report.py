@@ -12,6 +12,7 @@ from bench.stats import median
 from bench.targets import added, cpu, rows
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+_MAX_LAG = 5.0
 _HEAD = "# Benchmark results\n\nWritten by `./dev bench`; how it measures is in [README.md](README.md).\n\n"
 
 
@@ -103,6 +104,8 @@ def _problems(results: Results, about: About) -> list[str]:
         if cost.foreign and median(cost.foreign) > 0.05:
             out.append(f"{name}, {kind}: other processes took {median(cost.foreign):.0%} of the subject's core")
     for name, entry in results.latency.items():
+        if entry.lag and median(entry.lag) > _MAX_LAG:
+            out.append(f"{name}, steady: the load came {median(entry.lag):.1f} ms late (p99): its core was short of time")
         out += [f"{name}, steady: {count}× {reason}" for reason, count in entry.errors.most_common(3)]
     for name, memory in results.memory.items():
         out += [f"{name}, memory run: {count}× {reason}" for reason, count in memory.errors.most_common(3)]

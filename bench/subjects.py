@@ -80,7 +80,7 @@ def _mlflow(site: Site, port: int) -> Launch:
         argv=[*argv, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
         env={"PATH": f"{site.state / 'mlflow' / 'bin'}:/usr/bin:/bin"},
         ready="/health",
-        target=Target(port=port, path=f"/gateway/{MODEL}/invocations"),
+        target=Target(port=port),
     )
 
 
