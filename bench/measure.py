@@ -115,7 +115,10 @@ class Results:
     costs: dict[tuple[str, str], Cost] = field(default_factory=dict)
     latency: dict[str, Latency] = field(default_factory=dict)
     memory: dict[str, Memory] = field(default_factory=dict)
-    otlp_bytes: dict[str, int] = field(default_factory=dict)
+    answered: Counter[str] = field(default_factory=Counter)
+    """Right answers of all loads together, idle and warm-up included."""
+    traces: Counter[str] = field(default_factory=Counter)
+    """Traces the sink got from each subject that exports them."""
     not_upstream: Counter[str] = field(default_factory=Counter)
 
 
@@ -132,13 +135,25 @@ class Bench:
         chunks = STREAM_CHUNKS if kind.stream else 190
         return Prompts(stream=kind.stream, chunks=chunks, gap_ms=kind.gap_ms)
 
-    def _concurrency(self, kind: Kind) -> int:
-        return self._plan.stream_concurrency if kind.stream else self._plan.plain_concurrency
+    async def _closed(
+        self, one: Running, kind: Kind, *, seconds: float, requests: int = 10**9, concurrency: int = 0
+    ) -> Load:
+        usual = self._plan.stream_concurrency if kind.stream else self._plan.plain_concurrency
+        load = await closed_loop(
+            one.target, self._prompts(kind), concurrency=concurrency or usual, seconds=seconds, requests=requests
+        )
+        self.results.answered[one.name] += load.answered
+        return load
+
+    async def _open(self, one: Running) -> Load:
+        load = await open_loop(one.target, self._prompts(PLAIN), rate=self._plan.rate, seconds=self._plan.steady)
+        self.results.answered[one.name] += load.answered
+        return load
 
     async def idle(self, running: Sequence[Running]) -> None:
         """A few requests each, so that what loads lazily is loaded; a pause; then resident memory."""
         for one in running:
-            load = await closed_loop(one.target, self._prompts(PLAIN), concurrency=2, requests=20, seconds=30)
+            load = await self._closed(one, PLAIN, concurrency=2, requests=20, seconds=30)
             self.results.memory[one.name] = Memory(errors=load.errors)
         await asyncio.sleep(self._plan.settle)
         for one in running:
@@ -148,9 +163,7 @@ class Bench:
         for one in running:
             self._say(f"warming {one.name}")
             for kind, share in ((PLAIN, 0.8), (STREAM, 0.2)):
-                seconds = self._plan.warm * share
-                concurrency = self._concurrency(kind)
-                await closed_loop(one.target, self._prompts(kind), concurrency=concurrency, seconds=seconds)
+                await self._closed(one, kind, seconds=self._plan.warm * share)
 
     async def rounds(self, running: Sequence[Running]) -> None:
         for turn in range(self._plan.rounds):
@@ -174,7 +187,7 @@ class Bench:
             return  # it failed every request of the round before; more of that tells nothing
         seen = self._rig.upstream_counts()
         begin, busy, cpu = time.perf_counter(), core_busy(self._rig.subject_core), one.process.cpu()
-        load = await closed_loop(one.target, self._prompts(kind), concurrency=self._concurrency(kind), seconds=seconds)
+        load = await self._closed(one, kind, seconds=seconds)
         spent, busy = one.process.cpu() - cpu, core_busy(self._rig.subject_core) - busy
         wall = time.perf_counter() - begin
         cost.errors += load.errors
@@ -190,8 +203,6 @@ class Bench:
         now = self._rig.upstream_counts()
         calls = "streams" if kind.stream else "requests"
         self.results.not_upstream[name] += max(0, load.answered - (now[calls] - seen[calls]))
-        sent = now["otlp_bytes"] - seen["otlp_bytes"]
-        self.results.otlp_bytes[name] = self.results.otlp_bytes.get(name, 0) + sent
 
     async def steady(self, running: Sequence[Running]) -> None:
         """Latency at a steady rate, the direct call first in each round; peers take part in the first rounds only."""
@@ -200,9 +211,7 @@ class Bench:
                 ours = one.name == "direct" or one.name.startswith("tidegate")
                 if not ours and turn >= self._plan.peer_steady_rounds:
                     continue
-                load = await open_loop(
-                    one.target, self._prompts(PLAIN), rate=self._plan.rate, seconds=self._plan.steady
-                )
+                load = await self._open(one)
                 self._add_latency(one.name, load)
             self._say(f"steady round {turn + 1}")
 
@@ -218,17 +227,19 @@ class Bench:
     async def long_run(self, one: Running, every: int = 500) -> None:
         """Many requests through one subject that is warm already, its resident memory read every `every` requests."""
         memory = self.results.memory.setdefault(one.name, Memory())
-        prompts, sent = self._prompts(PLAIN), 0
+        sent = 0
         memory.points.append((0, one.process.rss()))
         while sent < self._plan.memory_requests:
-            load = await closed_loop(
-                one.target, prompts, concurrency=self._plan.plain_concurrency, requests=every, seconds=60
-            )
+            load = await self._closed(one, PLAIN, requests=every, seconds=60)
             memory.errors += load.errors
             sent += every
             memory.points.append((sent, one.process.rss()))
         self._say(f"{one.name}: {sent} requests, {memory.slope:+.2f} MB per 10,000")
 
-    def after(self, running: Sequence[Running]) -> None:
+    async def after(self, running: Sequence[Running]) -> None:
+        """Last, when exporters have had time to send what they hold: memory, and the traces that arrived."""
+        await asyncio.sleep(self._plan.settle)
+        counts = self._rig.upstream_counts()
         for one in running:
+            self.results.traces[one.name] = counts.get(f"traces {one.name}", 0)
             self.results.memory.setdefault(one.name, Memory()).after = one.process.rss()

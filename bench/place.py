@@ -21,6 +21,8 @@ class Site:
     """Base URL of the mock upstream and OTLP sink, without a trailing slash."""
     redis: str = ""
     """URL of the bench's own Redis, or empty when there is none."""
+    otlp: str = ""
+    """Base URL of an OTLP sink other than the upstream's, or empty."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,16 +105,21 @@ def _problems(results: Results, about: About) -> list[str]:
             out.append(f"{name}, {kind}: other processes took {median(cost.foreign):.0%} of the subject's core")
     for name, entry in results.latency.items():
         if entry.lag and median(entry.lag) > _MAX_LAG:
-            out.append(f"{name}, steady: the load came {median(entry.lag):.1f} ms late (p99): its core was short of time")
+            out.append(
+                f"{name}, steady: the load came {median(entry.lag):.1f} ms late (p99): its core was short of time"
+            )
         out += [f"{name}, steady: {count}× {reason}" for reason, count in entry.errors.most_common(3)]
     for name, memory in results.memory.items():
         out += [f"{name}, memory run: {count}× {reason}" for reason, count in memory.errors.most_common(3)]
     for name, count in results.not_upstream.items():
         if count:
             out.append(f"{name}: {count} answers without an upstream call: its CPU figures are not comparable")
-    for name, sent in results.otlp_bytes.items():
-        if name.startswith("tidegate") and not sent:
-            out.append(f"{name}: no trace reached the sink: tracing was not on")
+    for name, answered in results.answered.items():
+        lost = answered - results.traces[name]
+        if name.startswith("tidegate") and lost > answered * 0.001:
+            out.append(
+                f"{name}: {lost:,} of {answered:,} traces never reached the sink: tracing cost less than it would"
+            )
     return out
 
 

@@ -63,7 +63,7 @@ async def _measure(rig: Rig, plan: Plan, running: list[Running]) -> Bench:
         for one in working:
             if one.name == "tidegate":
                 await bench.long_run(one)
-    bench.after(running)
+    await bench.after(running)
     return bench
 
 

@@ -8,6 +8,7 @@ OTLP to the bench's sink. The cache is kept small so that the memory run sees it
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,20 +18,25 @@ from bench.load import Target
 from bench.peers import Unavailable
 from bench.place import ROOT, Launch, Site
 from bench.script import MODEL
+from gateway import __version__
 
 _PATTERNS = ["EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS", "US_SSN"]
-_COMMAND = Path(sys.executable).parent / "tidegate"
+
+
+def command() -> list[str]:
+    """The installed `tidegate`, or this tree's own where it is not installed."""
+    installed = Path(sys.executable).parent / "tidegate"
+    return [str(installed)] if installed.exists() else [sys.executable, "-m", "gateway.cli"]
 
 
 def version(state: Path) -> str:
-    """The installed version. Raises Unavailable when the command is not there."""
-    if not _COMMAND.exists():
-        raise Unavailable("no `tidegate` command in this environment")
-    done = subprocess.run([str(_COMMAND), "--version"], capture_output=True, text=True, timeout=60, cwd=ROOT)
-    return done.stdout.split()[-1] if done.returncode == 0 and done.stdout.strip() else "of this tree"
+    """Version and commit of this tree."""
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(git, capture_output=True, text=True, timeout=10, cwd=ROOT, check=False)
+    return f"{__version__} ({done.stdout.strip() or 'no git'})"
 
 
-def config(site: Site, *, redis: bool = False, model: bool = False) -> dict[str, Any]:
+def config(site: Site, name: str, *, redis: bool = False, model: bool = False) -> dict[str, Any]:
     """The configuration as data; JSON is YAML."""
     cache: dict[str, Any] = {"partition": "user", "exact": {"ttl": "1h", "max_entries": 1000, "evict": "lru"}}
     guard = {"on": ["input", "output"], "action": "mask", "restore": True, "on_error": "closed"}
@@ -54,7 +60,12 @@ def config(site: Site, *, redis: bool = False, model: bool = False) -> dict[str,
             }
         },
         "access": {"keys": "keys.yaml"},
-        "telemetry": {"otlp": site.upstream, "sample": 1.0, "content": "off", "prometheus": True},
+        "telemetry": {
+            "otlp": f"{site.otlp or site.upstream}/{name}",
+            "sample": 1.0,
+            "content": "off",
+            "prometheus": True,
+        },
     }
     if redis:
         out["redis"] = site.redis
@@ -69,19 +80,28 @@ def config(site: Site, *, redis: bool = False, model: bool = False) -> dict[str,
 
 
 def _key(folder: Path) -> str:
-    """Create a virtual key in ``folder/keys.yaml`` with the product's own command; returns the key's text."""
-    raise Unavailable("to be written")
+    """Make a virtual key in ``folder/keys.yaml`` with the product's own command; returns the key's text."""
+    argv = [*command(), "keys", "create", "--file", str(folder / "keys.yaml"), "--name", "bench"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=_environment(), check=False)
+    if done.returncode or not done.stdout.strip():
+        lines = done.stderr.strip().splitlines() or ["no output"]
+        raise Unavailable(f"`tidegate keys create` ended with {done.returncode}: {lines[-1]}")
+    return done.stdout.split()[-1]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def _launch(site: Site, port: int, name: str, *, redis: bool = False, model: bool = False) -> Launch:
     folder = site.work / name
     folder.mkdir(exist_ok=True)
     path = folder / "tidegate.yaml"
-    path.write_text(json.dumps(config(site, redis=redis, model=model), indent=1))
+    path.write_text(json.dumps(config(site, name, redis=redis, model=model), indent=1))
     key = _key(folder)
-    argv = [str(_COMMAND), "serve", "--config", str(path), "--host", "127.0.0.1", "--port", str(port)]
+    argv = [*command(), "serve", "--config", str(path), "--host", "127.0.0.1", "--port", str(port)]
     target = Target(port=port, headers=(("authorization", f"Bearer {key}"),))
-    return Launch(argv=[*argv, "--workers", "1"], env={}, ready="/readyz", target=target)
+    return Launch(argv=[*argv, "--workers", "1"], env={"PYTHONPATH": str(ROOT)}, ready="/readyz", target=target)
 
 
 def plain(site: Site, port: int) -> Launch:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gzip
 import json
 import re
 import signal
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
 
@@ -27,6 +29,8 @@ _STREAM = re.compile(rb'"stream"\s*:\s*true')
 _USAGE = re.compile(rb'"include_usage"\s*:\s*true')
 _MAX_BODY = 16 * 1024 * 1024
 _BASE = {"id": "chatcmpl-bench", "created": 1700000000, "model": MODEL}
+_SERVER_SPAN = b"\x30\x02\x39"
+"""A span's kind field (6) saying SERVER, with the tag of its start time (7) after it: one for each traced request."""
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -85,10 +89,11 @@ def _frames(chunks: int, usage: bool) -> tuple[bytes, ...]:
 
 
 class Upstream(asyncio.Protocol):
-    """One connection. `counts` is shared by all of them and only ever grows."""
+    """One connection. `counts` is shared by all of them and only ever grows; `keep` gets every OTLP body."""
 
-    def __init__(self, counts: dict[str, int]) -> None:
+    def __init__(self, counts: dict[str, int], keep: Callable[[bytes], None] | None = None) -> None:
         self._counts = counts
+        self._keep = keep
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
 
@@ -127,10 +132,8 @@ class Upstream(asyncio.Protocol):
         method, path = head.split(b" ", 2)[:2]
         if method == b"POST" and path.endswith(b"/chat/completions"):
             self._chat(body)
-        elif method == b"POST" and path.startswith(b"/v1/") and path.endswith((b"/traces", b"/metrics", b"/logs")):
-            self._counts["otlp_posts"] += 1
-            self._counts["otlp_bytes"] += len(body)
-            self._transport.write(_OTLP)
+        elif method == b"POST" and path.endswith(b"/v1/traces"):
+            self._traces(path.removesuffix(b"/v1/traces").decode("latin-1"), body)
         elif path.endswith(b"/models"):
             self._transport.write(_MODELS)
         elif path == b"/stats":
@@ -139,6 +142,17 @@ class Upstream(asyncio.Protocol):
             self._transport.write(_HEALTH if path == b"/health" else _NOT_FOUND)
         if _CLOSE.search(head) and not _STREAM.search(body):
             self._transport.close()
+
+    def _traces(self, sender: str, body: bytes) -> None:
+        """Count the traces a subject exports; each has a base URL of its own (``/NAME``) to tell them apart."""
+        assert self._transport is not None
+        if body.startswith(b"\x1f\x8b"):
+            body = gzip.decompress(body)
+        name = f"traces {sender.strip('/')}"
+        self._counts[name] = self._counts.get(name, 0) + body.count(_SERVER_SPAN)
+        if self._keep is not None:
+            self._keep(body)
+        self._transport.write(_OTLP)
 
     def _chat(self, body: bytes) -> None:
         assert self._transport is not None
@@ -191,7 +205,7 @@ def _dechunk(buffer: bytearray, at: int) -> tuple[bytes | None, int]:
 
 
 def new_counts() -> dict[str, int]:
-    return dict.fromkeys(("requests", "streams", "streams_cut", "bad", "otlp_posts", "otlp_bytes"), 0)
+    return dict.fromkeys(("requests", "streams", "streams_cut", "bad"), 0)
 
 
 async def serve(port: int) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+from opentelemetry.trace import SpanKind
 
 from bench.client import Reply, ReplyParser
 from bench.load import Load, Target, closed_loop, open_loop, verdict
@@ -129,14 +133,21 @@ async def test_upstream_refuses_a_prompt_without_marker_and_an_unknown_path() ->
 
 
 async def test_upstream_is_an_otlp_sink() -> None:
-    """Exported traces are taken and counted, so the bench can prove that tracing was on."""
+    """Exported traces are counted, by sender and compressed or not, so the bench can prove that tracing was on."""
     counts = new_counts()
+    kinds = (SpanKind.SERVER, SpanKind.INTERNAL, SpanKind.CLIENT, SpanKind.SERVER)
+    spans = [Span(name="x", kind=int(kind.value) + 1, start_time_unix_nano=10**18) for kind in kinds]
+    scope = ScopeSpans(spans=spans)
+    export = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[scope])]).SerializeToString()
     async with listening(lambda: Upstream(counts)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"POST /v1/traces HTTP/1.1\r\nContent-Length: 4\r\n\r\nabcd")
-        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        for body in (export, gzip.compress(export)):
+            head = b"POST /some-subject/v1/traces HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
+            writer.write(head % len(body) + body)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            await reader.readuntil(b"\r\n\r\n")
         writer.close()
-    assert (counts["otlp_posts"], counts["otlp_bytes"]) == (1, 4)
+    assert counts["traces some-subject"] == 4
 
 
 @given(

@@ -67,13 +67,13 @@ def test_problems_are_listed_plainly() -> None:
     run.costs["litellm", "plain"].errors = Counter({"status 500": 7})
     run.costs["litellm", "plain"].foreign = [0.2]
     run.not_upstream["tidegate"] = 3
-    run.otlp_bytes["tidegate"] = 0
+    run.answered["tidegate"], run.traces["tidegate"] = 1000, 990
     text = markdown(run, FULL, ABOUT)
     assert "Not measured: portkey: needs node" in text
     assert "litellm, plain: 7× status 500" in text
     assert "other processes took 20% of the subject's core" in text
     assert "3 answers without an upstream call" in text
-    assert "tracing was not on" in text
+    assert "10 of 1,000 traces never reached the sink" in text
 
 
 def test_writing_keeps_what_others_wrote(tmp_path: Path) -> None:
