@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib.resources import files
+from typing import Any
 
 from litestar import MediaType, Request, Response, get
 from litestar.handlers import HTTPRouteHandler
@@ -39,7 +40,7 @@ def console_routes(recent: Recent, allowed: Allowed) -> list[HTTPRouteHandler]:
         return Response(assets[name], media_type=_FILES[name], headers=_HEADERS)
 
     @get("/console/api/receipts", sync_to_thread=False)
-    def receipts(request: Request[object, object, object], after: int = 0) -> Response[dict[str, object]]:
+    def receipts(request: Request[Any, Any, Any], after: int = 0) -> Response[dict[str, object]]:
         if not allowed(request.headers):
             return Response({"error": "an admin key is needed"}, status_code=401, headers=_HEADERS)
         return Response(recent.since(after), headers=_HEADERS)

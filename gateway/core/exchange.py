@@ -56,122 +56,74 @@ class CacheNote(msgspec.Struct):
     saved: Usage | None = None
 
 
-class Exchange:
+class Exchange(msgspec.Struct, kw_only=True, eq=False):
     """The state of one exchange.
 
     `verdicts`, `attempts`, `timeline`, `degraded` and `warnings` only ever grow. `answer` is set by the spine when a
     decider answered. `headers` are the client's, lower-case names, credentials removed before any stage sees them.
     """
 
-    __slots__ = (
-        "answer",
-        "attempts",
-        "cache",
-        "calling",
-        "charges",
-        "cleanup",
-        "clock",
-        "cost_usd",
-        "credential",
-        "deadline",
-        "degraded",
-        "dialect",
-        "facts",
-        "headers",
-        "held_chars",
-        "id",
-        "intent",
-        "intent_score",
-        "opened",
-        "operation",
-        "permitted",
-        "plan",
-        "principal",
-        "read_body",
-        "request",
-        "response_headers",
-        "revision",
-        "route",
-        "served_model",
-        "session",
-        "started",
-        "tags",
-        "timeline",
-        "trace",
-        "ttft",
-        "usage",
-        "user",
-        "verdicts",
-        "waited",
-        "warnings",
-    )
+    id: str
+    dialect: str
+    operation: Operation
+    headers: Mapping[str, str]
+    credential: str | None
+    """The client's key. Read by admission only, which clears it."""
+    read_body: Callable[[], Awaitable[bytes]]
+    clock: Clock
+    trace: Trace
+    timeout: float
+    """Seconds that the whole exchange may take."""
+    started: int = 0
+    """Monotonic nanoseconds, as are all times but `opened`."""
+    opened: int = 0
+    """Unix nanoseconds."""
+    deadline: int = 0
 
-    def __init__(
-        self,
-        *,
-        id: str,
-        dialect: str,
-        operation: Operation,
-        headers: Mapping[str, str],
-        credential: str | None,
-        read_body: Callable[[], Awaitable[bytes]],
-        clock: Clock,
-        trace: Trace,
-        timeout: float,
-    ) -> None:
-        self.id = id
-        self.dialect = dialect
-        self.operation: Operation = operation
-        self.headers = headers
-        self.credential = credential
-        """The client's key. Read by admission only, which clears it."""
-        self.read_body = read_body
-        self.clock = clock
-        self.trace = trace
-        self.started = clock.now()
-        """Monotonic nanoseconds."""
-        self.opened = clock.wall()
-        """Unix nanoseconds."""
-        self.deadline = self.started + int(timeout * 1e9)
-        """Monotonic nanoseconds."""
-        self.principal = ANONYMOUS
-        self.user = ""
-        self.session = ""
-        self.tags: tuple[str, ...] = ()
-        self.request: Request | None = None
-        self.permitted = False
-        """The model asked for is one of ours and the key may use it: from here on its name is safe as a label."""
-        self.route = ""
-        self.revision = ""
-        """Digest of the route's configuration; part of every cache key."""
-        self.plan: Plan | None = None
-        self.intent = ""
-        self.intent_score: float | None = None
-        self.cache = CacheNote()
-        self.answer: Answer | None = None
-        self.facts = Facts()
-        self.verdicts: list[Verdict] = []
-        self.attempts: list[Attempt] = []
-        self.timeline: list[Stage] = []
-        self.degraded: list[str] = []
-        self.warnings: list[str] = []
-        self.response_headers: dict[str, str] = {}
-        """Extra headers for the client, set by any stage before the commit point."""
-        self.cleanup: list[Callable[[], None]] = []
-        """Run once, when the exchange ends, however it ends: counters given back, leases released."""
-        self.charges: list[str] = []
-        """Names of the token counters to charge when the answer's usage is known."""
-        self.calling: Target | None = None
-        """The target of the attempt under way."""
-        self.served_model = ""
-        """The alias whose target answered."""
-        self.usage: Usage | None = None
-        self.cost_usd: float | None = None
-        self.ttft: int | None = None
-        """Nanoseconds from `started` until the first content was handed to the server."""
-        self.waited = 0
-        """Nanoseconds spent waiting for upstreams, up to the first content."""
-        self.held_chars = 0
+    principal: Principal = ANONYMOUS
+    user: str = ""
+    session: str = ""
+    tags: tuple[str, ...] = ()
+    request: Request | None = None
+    permitted: bool = False
+    """The model asked for is one of ours and the key may use it: from here on its name is safe as a label."""
+    route: str = ""
+    revision: str = ""
+    """Digest of the route's configuration; part of every cache key."""
+    plan: Plan | None = None
+    intent: str = ""
+    intent_score: float | None = None
+    cache: CacheNote = msgspec.field(default_factory=CacheNote)
+    answer: Answer | None = None
+    facts: Facts = msgspec.field(default_factory=Facts)
+    verdicts: list[Verdict] = []
+    attempts: list[Attempt] = []
+    timeline: list[Stage] = []
+    degraded: list[str] = []
+    warnings: list[str] = []
+    response_headers: dict[str, str] = {}
+    """Extra headers for the client, set by any stage before the commit point."""
+    cleanup: list[Callable[[], None]] = []
+    """Run once, when the exchange ends, however it ends: counters given back, leases released."""
+    charges: list[str] = []
+    """Names of the token counters to charge when the answer's usage is known."""
+    calling: Target | None = None
+    """The target of the attempt under way."""
+    served_model: str = ""
+    """The alias whose target answered."""
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    ttft: int | None = None
+    """From `started` until the first content was handed to the server."""
+    waited: int = 0
+    """Spent waiting for upstreams, up to the first content."""
+    held_chars: int = 0
+    """Most characters that the hold-back kept back at one time."""
+
+    def __post_init__(self) -> None:
+        self.started = self.clock.now()
+        self.opened = self.clock.wall()
+        self.deadline = self.started + int(self.timeout * 1e9)
 
     def asked(self) -> Request:
         """The request, once it was read. A stage before `receive` that calls this is a bug."""
