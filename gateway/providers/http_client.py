@@ -1,0 +1,247 @@
+"""The one door to upstreams over HTTP/1.1, and the only module that imports an HTTP client library.
+
+`HttpClient` speaks over its own connections (`http_pool`), or over any `httpx.AsyncBaseTransport` that is put beneath
+it: tests hand in one, operators with a proxy another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
+from math import inf
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+import httpx
+
+from gateway.providers.http_encoding import Inflated
+from gateway.providers.http_errors import (
+    ConnectFailed,
+    ConnectTimeout,
+    Disconnected,
+    HttpError,
+    PoolFull,
+    ReadTimeout,
+)
+from gateway.providers.http_pool import Limits, Origin, Pool
+
+Headers = Sequence[tuple[str, str]]
+METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
+"""No HEAD and no CONNECT: their replies have no body whatever their headers say."""
+
+
+class HttpReply(Protocol):
+    """A reply whose status and headers are in. Whoever has one must `aclose` it on every path; twice does no harm."""
+
+    status: int
+    headers: dict[str, str]
+    read_timeout: float
+    """Seconds that each `read` may wait. May be changed between reads."""
+    deadline: float
+    """Loop time after which no `read` waits any longer. May be changed between reads."""
+    retried: bool
+
+    async def read(self) -> bytes: ...
+
+    async def aclose(self) -> None: ...
+
+
+class _Where(NamedTuple):
+    origin: Origin
+    target: str
+    host: str
+
+
+@lru_cache(maxsize=1024)
+def _where(url: str) -> _Where:
+    """Splits a URL. Raises ValueError for what is not plain http(s), and for what could change the request line."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError("an upstream's URL is http://host[:port]/path or https://..., without a user name")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if not target.isascii() or any(ord(c) <= 32 or ord(c) == 127 for c in target):
+        raise ValueError("an upstream's path holds characters that must be percent-encoded")
+    tls = parts.scheme == "https"
+    port = parts.port or (443 if tls else 80)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if port != (443 if tls else 80):
+        host = f"{host}:{port}"
+    return _Where(Origin(parts.hostname, port, tls), target, host)
+
+
+def _request(method: str, where: _Where, headers: Headers, body: bytes) -> bytes:
+    """Head and body in one piece, for one write. Raises ValueError for a header that holds a line break."""
+    lines = [f"{method} {where.target} HTTP/1.1", f"host: {where.host}", "accept-encoding: identity"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    lines += [f"content-length: {len(body)}", "\r\n"]
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) or head.count("\r") != len(lines) or "\0" in head:
+        raise ValueError("a header for the upstream holds a line break or a null")
+    return head.encode("latin-1") + body
+
+
+class HttpClient:
+    """Requests without redirects, cookies, environment proxies or compression; TLS always verified.
+
+    `read_timeout` bounds the wait for the head and each read; a POST is sent again only when a connection that had
+    served before died without giving a single byte, once, on a fresh connection. A transport handed in does not say
+    whether a connection was reused: then nothing is sent twice here.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        limits: Limits = Limits(),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._transport = transport
+        self._limits = limits
+        self._tls = tls
+        self._pool: Pool | None = None
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        deadline: float = inf,
+    ) -> HttpReply:
+        """Gives the reply once its head is in. Raises HttpError. Cancelling drops the connection at once."""
+        if method not in METHODS:
+            raise ValueError(f"method {method!r} is not one of {', '.join(sorted(METHODS))}")
+        reply: HttpReply
+        if self._transport is not None:
+            request = _for_httpx(method, url, headers, body, connect_timeout, read_timeout)
+            reply = await _over(self._transport, request, read_timeout, deadline)
+        else:
+            reply = await self._over_pool(method, url, headers, body, connect_timeout, read_timeout, deadline)
+        if reply.headers.get("content-encoding", "identity") != "identity":
+            return await Inflated.of(reply)
+        return reply
+
+    async def aclose(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    @property
+    def connections(self) -> int:
+        """Open connections of our own pool; for gauges and tests."""
+        return self._pool.open if self._pool is not None else 0
+
+    async def _over_pool(
+        self, method: str, url: str, headers: Headers, body: bytes, connect: float, read: float, deadline: float
+    ) -> HttpReply:
+        where = _where(url)
+        data = _request(method, where, headers, body)
+        if where.origin.tls and self._tls is None:
+            self._tls = httpx.create_ssl_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        if self._pool is None:
+            self._pool = Pool(self._limits)
+        pool, tls = self._pool, self._tls if where.origin.tls else None
+        fresh = False
+        while True:
+            connection = await pool.take(where.origin, tls, connect, fresh=fresh)
+            reused = connection.served > 0
+            reply = connection.request(data, read)
+            reply.deadline = deadline
+            reply.retried = fresh
+            try:
+                await reply.head()
+                return reply
+            except Disconnected as error:
+                if fresh or error.received or not reused:
+                    raise
+                fresh = True
+            except BaseException:
+                reply.drop()
+                raise
+
+
+# --- over a transport that was handed in
+
+
+def _for_httpx(method: str, url: str, headers: Headers, body: bytes, connect: float, read: float) -> httpx.Request:
+    """A request that no httpx client has touched, so none of its default headers and cookies are in it."""
+    _where(url)
+    all_headers = [*headers, ("accept-encoding", "identity")]
+    times = {"connect": connect, "pool": connect, "read": read, "write": read}
+    return httpx.Request(method, url, headers=all_headers, content=body, extensions={"timeout": times})
+
+
+async def _over(
+    transport: httpx.AsyncBaseTransport, request: httpx.Request, read_timeout: float, deadline: float
+) -> TransportReply:
+    loop = asyncio.get_running_loop()
+    connect = request.extensions["timeout"]["connect"]
+    try:
+        async with asyncio.timeout_at(min(loop.time() + connect + read_timeout, deadline)):
+            response = await transport.handle_async_request(request)
+    except TimeoutError:
+        raise ReadTimeout("the upstream sent nothing in time") from None
+    except httpx.TransportError as error:
+        raise _translated(error, received=False) from None
+    return TransportReply(response, read_timeout, deadline)
+
+
+def _translated(error: httpx.TransportError, *, received: bool) -> HttpError:
+    match error:
+        case httpx.ConnectTimeout():
+            return ConnectTimeout("no connection to the upstream in time")
+        case httpx.PoolTimeout():
+            return PoolFull("no connection to the upstream came free in time")
+        case httpx.ConnectError() | httpx.ProxyError() | httpx.UnsupportedProtocol():
+            return ConnectFailed("cannot connect to the upstream")
+        case httpx.TimeoutException():
+            return ReadTimeout("the upstream sent nothing in time")
+        case _:
+            return Disconnected("the upstream closed the connection", received=received)
+
+
+class TransportReply:
+    """A reply that came over an `httpx.AsyncBaseTransport`. Its raw stream is read: decoding is ours (`http_encoding`)."""
+
+    def __init__(self, response: httpx.Response, read_timeout: float, deadline: float) -> None:
+        if not isinstance(response.stream, httpx.AsyncByteStream):
+            raise TypeError("the transport gave a reply without an asynchronous stream")
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.read_timeout = read_timeout
+        self.deadline = deadline
+        self.retried = False
+        self._stream = response.stream
+        self._pieces: AsyncIterator[bytes] = aiter(response.stream)
+        self._closed = False
+
+    async def read(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(min(loop.time() + self.read_timeout, self.deadline)):
+                async for piece in self._pieces:
+                    if piece:
+                        return piece
+        except TimeoutError:
+            raise ReadTimeout("the upstream sent nothing in time") from None
+        except httpx.TransportError as error:
+            raise _translated(error, received=True) from None
+        return b""
+
+    async def aclose(self) -> None:
+        """A second at most: some transports read a reply to its end before they let go of it."""
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(TimeoutError, httpx.TransportError):
+            async with asyncio.timeout(1.0):
+                await self._stream.aclose()

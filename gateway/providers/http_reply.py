@@ -1,0 +1,128 @@
+"""The reply under way on one connection: who waits for it, until when, and what has come so far."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING
+
+from gateway.providers.http_errors import Disconnected, HttpError
+
+if TYPE_CHECKING:
+    from gateway.providers.http_connection import Connection
+
+HIGH_WATER = 256 * 1024
+"""Bytes held for a reader that is slower than the upstream; beyond them the socket is not read."""
+
+
+class WireReply:
+    """A reply under way. `read` gives what has come, joined; `b""` is the end of a whole body.
+
+    `read_timeout` (seconds) and `deadline` (loop time) hold for each later read and may be changed between reads.
+    """
+
+    __slots__ = (
+        "_connection", "_error", "_pieces", "_size", "_waiter", "_whole", "deadline", "headed", "headers",
+        "length_known", "read_timeout", "retried", "status",
+    )  # fmt: skip
+
+    def __init__(self, connection: Connection, read_timeout: float) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        """Lower-case names; repeated headers are joined by a comma."""
+        self.read_timeout = read_timeout
+        self.deadline = inf
+        self.retried = False
+        """This reply came at the second try, because a reused connection turned out to be dead."""
+        self.length_known = False
+        self._connection: Connection | None = connection
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self.headed = False
+        self._whole = False
+        self._error: HttpError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    # --- for the reader
+
+    async def head(self) -> None:
+        """Waits for status and headers. Raises HttpError."""
+        while not self.headed:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    async def read(self) -> bytes:
+        """Waits for more of the body. What came before a failure is given before the failure is raised."""
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self._whole:
+                return b""
+            await self._wait()
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        if self._size > HIGH_WATER and self._connection is not None:
+            self._connection.resume()
+        self._size = 0
+        return data
+
+    async def aclose(self) -> None:
+        """Ends the reply. If it is not whole its connection is dropped, and so the upstream learns that nobody listens."""
+        self.drop()
+
+    def drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon(self)
+
+    async def _wait(self) -> None:
+        connection = self._connection
+        if connection is None:
+            raise Disconnected("the reply was closed", received=True)
+        loop = connection.loop
+        self._waiter = loop.create_future()
+        connection.watch(min(loop.time() + self.read_timeout, self.deadline))
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    # --- for the connection
+
+    @property
+    def waiting(self) -> bool:
+        return self._waiter is not None
+
+    def add_header(self, name: bytes, value: bytes) -> None:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
+        before = self.headers.get(key)
+        self.headers[key] = text if before is None else f"{before}, {text}"
+
+    def begin(self) -> None:
+        self.headed = True
+        self.length_known = "content-length" in self.headers or "transfer-encoding" in self.headers
+        self._wake()
+
+    def add(self, data: bytes) -> int:
+        """Takes a piece of the body; gives how many bytes now wait for the reader."""
+        self._pieces.append(data)
+        self._size += len(data)
+        self._wake()
+        return self._size
+
+    def finish(self) -> None:
+        self._whole = True
+        self._connection = None
+        self._wake()
+
+    def fail(self, error: HttpError) -> None:
+        if not self._whole and self._error is None:
+            self._error = error
+        self._connection = None
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
