@@ -1,0 +1,1 @@
+"""Where entries live. The only package that knows Redis and Qdrant."""

@@ -1,0 +1,138 @@
+"""The tap: sees the checked, still masked answer go by, and has whole ones stored.
+
+Law: an answer that is incomplete, blocked, truncated, tool-calling, empty, a fallback's, or that passed a check which
+did not run, is never stored. A client that leaves ends the stream before `finish`, so nothing is stored then either.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from cache.notes import EXACT, SEMANTIC, ExactNote, SemanticNote
+from cache.record import Entry, pack
+from cache.stores import ExactStore, VectorStore
+from cache.writer import Job, Writer
+from gateway.core.events import Event, Reasoning, Text, ToolCall
+from gateway.core.exchange import Exchange
+from gateway.core.facts import Key
+from gateway.core.response import Folder, Response
+
+_JITTER = 0.1
+"""Of the TTL, either way: entries made together must not all expire together."""
+
+MAX_ANSWER = 1024 * 1024
+"""Characters of one answer. A longer one is not stored, and from there on not even collected."""
+
+
+class Shelf(msgspec.Struct, frozen=True):
+    """Where one route's answers are stored, and for how many seconds."""
+
+    exact: ExactStore | None
+    exact_ttl: float
+    vectors: VectorStore | None
+    vector_ttl: float
+
+
+class CacheTap:
+    """Transform. Opens only where a lookup left a note."""
+
+    name = "cache_tap"
+    produces: tuple[Key[Any], ...] = ()
+
+    def __init__(self, shelf: Shelf, writer: Writer) -> None:
+        self._shelf = shelf
+        self._writer = writer
+        self._rng = random.Random()  # noqa: S311 - spreads expiry, guards nothing
+        exact = (EXACT,) if shelf.exact is not None else ()
+        self.consumes: tuple[Key[Any], ...] = (*exact, SEMANTIC) if shelf.vectors is not None else exact
+
+    def open(self, exchange: Exchange) -> TapSession | None:
+        if exchange.answer is not None:
+            return None
+        facts = exchange.facts
+        if facts.get(EXACT) is None and facts.get(SEMANTIC) is None:
+            return None
+        return TapSession(self, exchange)
+
+    def store(self, exchange: Exchange, response: Response, size: int) -> None:
+        """Queues the writes of one answer that may be stored."""
+        created = exchange.clock.wall() / 1e9
+        exact, semantic = exchange.facts.get(EXACT), exchange.facts.get(SEMANTIC)
+        if exact is not None and self._shelf.exact is not None:
+            self._writer.offer(size, self._exact_job(self._shelf.exact, exact, response, created))
+        if semantic is not None and self._shelf.vectors is not None and not _redacted(exchange):
+            self._writer.offer(size, self._semantic_job(self._shelf.vectors, semantic, response, created))
+
+    def _exact_job(self, store: ExactStore, note: ExactNote, response: Response, created: float) -> Job:
+        ttl = self._jittered(self._shelf.exact_ttl)
+
+        async def write() -> None:
+            await store.put(note.id, pack(Entry(key=note.key, response=response, created=created)), ttl)
+
+        return write
+
+    def _semantic_job(self, store: VectorStore, note: SemanticNote, response: Response, created: float) -> Job:
+        ttl = self._jittered(self._shelf.vector_ttl)
+
+        async def write() -> None:
+            entry = Entry(key=note.partition, response=response, created=created, text=note.text)
+            await store.put(note.partition, note.id, note.vector, pack(entry), ttl)
+
+        return write
+
+    def _jittered(self, ttl: float) -> float:
+        return ttl * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
+
+
+class TapSession:
+    """Passes every event on as it is, and folds a copy."""
+
+    waiting = False
+
+    def __init__(self, tap: CacheTap, exchange: Exchange) -> None:
+        self._tap = tap
+        self._exchange = exchange
+        self._folder: Folder | None = Folder()
+        self._size = 0
+
+    def push(self, event: Event) -> Sequence[Event]:
+        folder = self._folder
+        if folder is not None:
+            kind = type(event)
+            if kind is Text or kind is Reasoning:
+                self._size += len(event.text)  # type: ignore[attr-defined]
+            if kind is ToolCall or self._size > MAX_ANSWER:
+                self._folder = None  # whatever follows, this answer is not stored
+            else:
+                folder.add(event)
+        return (event,)
+
+    def finish(self) -> Sequence[Event]:
+        if self._folder is not None:
+            response = self._folder.close()
+            if storable(self._exchange, response):
+                self._tap.store(self._exchange, response, self._size + 1024)
+        return ()
+
+    async def settle(self) -> Sequence[Event]:
+        return ()
+
+
+def storable(exchange: Exchange, response: Response) -> bool:
+    """Whether this answer may be given to somebody who asks again."""
+    if not response.complete or not response.choices or exchange.answer is not None:
+        return False
+    if exchange.plan is None or exchange.served_model not in ("", exchange.plan.alias):
+        return False  # a fallback's answer is not what this alias would have said
+    if any(verdict.action == "not_scanned" for verdict in exchange.verdicts):
+        return False
+    return all(choice.finish == "stop" and choice.text and not choice.calls for choice in response.choices.values())
+
+
+def _redacted(exchange: Exchange) -> bool:
+    """A check took something out of the answer. Right for the same question, too particular for a similar one."""
+    return any(verdict.side == "output" and verdict.action == "mask" and verdict.count for verdict in exchange.verdicts)
