@@ -1,0 +1,252 @@
+"""Anthropic event streams, read: blocks and deltas become frames.
+
+Events that say nothing by themselves (a block begins, a block ends) wait and travel with the next event that does, so a
+frame's `raw` may be several payloads, one to a line. That way a check that changes or holds a frame also holds the
+structure around it, and the outlet never sends half of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.core.errors import GatewayFault, StreamCut, UpstreamFailed
+from gateway.core.events import (
+    ChoiceFinished,
+    Event,
+    Extra,
+    Failed,
+    Finished,
+    Frame,
+    Reasoning,
+    Started,
+    Text,
+    ToolCall,
+    Unknown,
+    Usage,
+)
+from gateway.core.ports import Inlet
+from gateway.dialects.anthropic_extra import NAME, canonical_reason, usage_of, wrap
+from gateway.dialects.anthropic_unknown import UnknownBlock
+from gateway.dialects.json_codec import UNREADABLE, Unreadable, decode, decode_lenient, encode
+from gateway.dialects.sse_parser import MAX_EVENT, SseParser
+from gateway.dialects.upstream_faults import in_stream
+from gateway.dialects.whole_inlet import WholeInlet
+
+_MESSAGE = frozenset({"id", "model", "usage", "content", "stop_reason", "stop_sequence", "type", "role"})
+_TOOL = frozenset({"type", "id", "name", "input"})
+
+
+class _Call:
+    """One tool_use block under way."""
+
+    __slots__ = ("number", "said")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.said = False
+
+
+class StreamInlet:
+    """Reads one streamed message. Errors of any kind come as `Failed`; after it, and after `Finished`, nothing comes."""
+
+    def __init__(self, read_whole: Any) -> None:
+        self._read_whole = read_whole
+        self._whole: Inlet | None = None
+        self._peeked = False
+        self._sse = SseParser()
+        self._waiting: list[bytes] = []
+        self._waiting_size = 0
+        self._clean = True
+        self._blocks: dict[Any, str | _Call | UnknownBlock] = {}
+        self._calls = 0
+        self._usage: dict[str, Any] = {}
+        self._started = False
+        self._stopped = False
+        self._done = False
+
+    def feed(self, data: bytes) -> Sequence[Frame]:
+        if not self._peeked:
+            start = data.lstrip()[:1]
+            self._peeked = bool(start)
+            if start == b"{":  # a server that ignores `stream`
+                self._whole = WholeInlet(NAME, self._read_whole)
+        if self._whole is not None:
+            return self._whole.feed(data)
+        frames = self._frames(self._sse.feed(data))
+        if self._sse.oversize and not self._done:
+            frames.append(self._fail(UpstreamFailed("The upstream sent an event larger than the gateway reads.")))
+        return frames
+
+    def close(self) -> Sequence[Frame]:
+        """At end of body. Without `message_stop` the answer is whole only if its stop reason was told."""
+        if self._whole is not None:
+            return self._whole.close()
+        frames: list[Frame] = []
+        left = self._sse.close()
+        if left and not self._done:
+            try:
+                decode(left[0][1])
+                frames = self._frames(left)
+            except UNREADABLE:
+                frames = [self._cut()]
+        if not self._done:
+            self._done = True
+            frames.append(Frame((Finished(),), None, NAME) if self._stopped else self._cut())
+        return frames
+
+    def _frames(self, events: Sequence[tuple[bytes, bytes]]) -> list[Frame]:
+        frames: list[Frame] = []
+        for name, payload in events:
+            if self._done:
+                break
+            frame = self._frame(name, payload)
+            if frame is not None:
+                frames.append(frame)
+        return frames
+
+    def _frame(self, name: bytes, payload: bytes) -> Frame | None:
+        try:
+            event = decode(payload)
+        except UNREADABLE:
+            self._clean = False
+            try:
+                event = decode_lenient(payload)
+            except Unreadable as why:
+                return self._fail(UpstreamFailed(f"The upstream's stream could not be read: {why}."))
+        try:
+            kind = event.get("type")
+            if kind == "error" or name == b"error":
+                return self._fail(in_stream(event))
+            events = self._events(kind, event)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return self._fail(UpstreamFailed("The upstream's stream could not be read: an event has an unknown shape."))
+        if kind == "message_stop":
+            return self._end()
+        if kind == "ping":
+            return None
+        return self._assemble(events, payload)
+
+    def _assemble(self, events: Sequence[Event], payload: bytes) -> Frame | None:
+        self._waiting.append(payload.replace(b"\n", b" ") if b"\n" in payload else payload)
+        if not events:
+            self._waiting_size += len(payload)
+            if self._waiting_size > MAX_EVENT:
+                return self._fail(UpstreamFailed("The upstream sent a block larger than the gateway reads."))
+            return None
+        raw = b"\n".join(self._waiting) if self._clean else None
+        self._waiting.clear()
+        self._waiting_size = 0
+        self._clean = True
+        return Frame(tuple(events), raw, NAME)
+
+    def _events(self, kind: Any, event: dict[str, Any]) -> Sequence[Event]:
+        if kind == "content_block_delta":
+            return self._delta(event["index"], event["delta"])
+        if kind == "content_block_start":
+            return self._begin(event["index"], event["content_block"])
+        if kind == "content_block_stop":
+            return self._stop(event["index"])
+        if kind == "message_delta":
+            return self._message_delta(event)
+        if kind == "message_start":
+            return self._message_start(event["message"])
+        if kind in ("message_stop", "ping"):
+            return ()
+        return (Unknown({NAME: {"event": event}}),)
+
+    def _message_start(self, message: dict[str, Any]) -> Sequence[Event]:
+        self._started = True
+        extra: Extra = {name: message[name] for name in message if name not in _MESSAGE and message[name] is not None}
+        started = Started(str(message.get("id") or ""), str(message.get("model") or ""), 0, wrap(extra))
+        self._usage = dict(message.get("usage") or {})
+        return (started, usage_of(self._usage)) if self._usage else (started,)
+
+    def _message_delta(self, event: dict[str, Any]) -> Sequence[Event]:
+        delta = event.get("delta") or {}
+        self._usage = {**self._usage, **{k: v for k, v in (event.get("usage") or {}).items() if v is not None}}
+        beside = {name: event[name] for name in event if name not in ("type", "delta", "usage")}
+        usage: Usage = usage_of(dict(self._usage), beside)
+        reason = delta.get("stop_reason")
+        if not reason:
+            return (usage,)
+        self._stopped = True
+        return (ChoiceFinished(canonical_reason(str(reason)), 0, {NAME: {"stop": delta}}), usage)
+
+    def _begin(self, index: Any, block: dict[str, Any]) -> Sequence[Event]:
+        kind = block.get("type")
+        if kind == "text":
+            self._blocks[index] = kind
+            return text_events(block)
+        if kind == "thinking":
+            self._blocks[index] = kind
+            return thinking_events(block)
+        if kind == "tool_use":
+            call = _Call(self._calls)
+            self._calls += 1
+            self._blocks[index] = call
+            given = block.get("input")
+            call.said = bool(given)
+            return (tool_event(block, call.number, encode(given).decode() if given else ""),)
+        self._blocks[index] = UnknownBlock(block)
+        return ()
+
+    def _delta(self, index: Any, delta: dict[str, Any]) -> Sequence[Event]:
+        kind = delta.get("type")
+        block = self._blocks[index]
+        if type(block) is UnknownBlock:
+            block.add(delta)
+            if block.size > MAX_EVENT:
+                raise ValueError("block too large")
+            return ()
+        if kind == "text_delta":
+            return (Text(delta["text"]),) if delta["text"] else ()
+        if kind == "input_json_delta" and type(block) is _Call:
+            block.said = block.said or bool(delta["partial_json"])
+            return (ToolCall(block.number, delta["partial_json"]),) if delta["partial_json"] else ()
+        if kind == "thinking_delta":
+            return (Reasoning(delta["thinking"]),) if delta["thinking"] else ()
+        if kind == "signature_delta":
+            return (Reasoning("", 0, {NAME: {"signatures": [delta["signature"]]}}),)
+        if kind == "citations_delta":
+            return (Text("", 0, {NAME: {"citations": [delta["citation"]]}}),)
+        return (Unknown({NAME: {"delta": delta}}),)
+
+    def _stop(self, index: Any) -> Sequence[Event]:
+        block = self._blocks.pop(index)
+        if type(block) is UnknownBlock:
+            return (Unknown({NAME: {"block": block.whole()}}),)
+        if type(block) is _Call and not block.said:
+            return (ToolCall(block.number, "{}"),)  # a call without arguments sends no piece of them
+        return ()
+
+    def _end(self) -> Frame:
+        self._done = True
+        return Frame((Finished(),), None, NAME) if self._started else self._cut()
+
+    def _cut(self) -> Frame:
+        return self._fail(StreamCut("The upstream's stream ended before its answer did."))
+
+    def _fail(self, fault: GatewayFault) -> Frame:
+        self._done = True
+        return Frame((Failed(fault),), None, NAME)
+
+
+def text_events(block: dict[str, Any]) -> Sequence[Event]:
+    """A text block, or what one begins with."""
+    text, citations = block.get("text") or "", block.get("citations")
+    if not text and not citations:
+        return ()
+    return (Text(text, 0, {NAME: {"citations": citations}} if citations else None),)
+
+
+def thinking_events(block: dict[str, Any]) -> Sequence[Event]:
+    text, signature = block.get("thinking") or "", block.get("signature")
+    if not text and not signature:
+        return ()
+    return (Reasoning(text, 0, {NAME: {"signatures": [signature]}} if signature else None),)
+
+
+def tool_event(block: dict[str, Any], number: int, arguments: str) -> ToolCall:
+    more = {name: block[name] for name in block if name not in _TOOL and block[name] is not None}
+    return ToolCall(number, arguments, str(block["id"]), str(block["name"]), 0, wrap({"block": more} if more else None))

@@ -1,0 +1,23 @@
+"""The dialects there are, by the name that routes and profiles use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from gateway.core.ports import Dialect
+from gateway.core.request import Body
+from gateway.dialects import anthropic_to_neutral, openai_to_neutral
+from gateway.dialects.anthropic import Anthropic
+from gateway.dialects.neutral import Neutral
+from gateway.dialects.openai import OpenAI
+
+
+def dialects() -> Mapping[str, Dialect]:
+    """One stateless codec for each dialect; every one can say what a client of any other asked for."""
+    readers: Mapping[str, Callable[[Body], Neutral]] = {
+        OpenAI.name: openai_to_neutral.to_neutral,
+        Anthropic.name: anthropic_to_neutral.to_neutral,
+    }
+    found: tuple[Dialect, ...] = (OpenAI(readers), Anthropic(readers))
+    return MappingProxyType({dialect.name: dialect for dialect in found})
