@@ -59,7 +59,8 @@ class Plan:
     """What the outer half tells the inner one, as JSON."""
 
     binds: list[str]
-    config: str
+    files: dict[str, str]
+    """Place inside to content."""
     argv: list[str]
     health: list[str]
     environ: dict[str, str]
@@ -72,6 +73,11 @@ class Plan:
 # --- outside: find what to lay into the new root, and enter the namespaces
 
 
+def one_file(pair: str) -> tuple[str, str]:
+    place, source = pair.split("=", 1)
+    return place, Path(source).read_text()
+
+
 def outside(args: argparse.Namespace) -> int:
     env = args.env.absolute()
     ask = "import sys, json; print(json.dumps([sys.base_prefix, sys.base_exec_prefix]))"
@@ -79,7 +85,7 @@ def outside(args: argparse.Namespace) -> int:
     stage = last_stage((HERE / "Dockerfile").read_text())
     plan = Plan(
         binds=list(dict.fromkeys([*prefixes, str(env), *map(str, args.bind)])),
-        config=args.config.read_text(),
+        files={CONFIG: args.config.read_text(), **dict(one_file(pair) for pair in args.file)},
         argv=[str(env / "bin" / exec_form(stage, "ENTRYPOINT")[0]), *exec_form(stage, "CMD")],
         health=exec_form(stage, "HEALTHCHECK"),
         environ={
@@ -139,8 +145,9 @@ def build_root(plan: Plan, root: Path) -> None:
         bind(path, root, read_only=True, recursive=recursive)
     for device in DEVICES:
         bind(f"/dev/{device}", root, read_only=False, recursive=False)
-    (root / "etc/tidegate").mkdir(parents=True, exist_ok=True)
-    (root / CONFIG[1:]).write_text(plan.config)
+    for place, content in plan.files.items():
+        (root / place[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (root / place[1:]).write_text(content)
     (root / "etc/passwd").write_text(f"tidegate:x:{UID}:{UID}::{DATA}:/usr/sbin/nologin\n")
     (root / "etc/group").write_text(f"tidegate:x:{UID}:\n")
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
@@ -272,6 +279,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", type=Path, required=True, help="a virtual environment with the wheel installed")
     parser.add_argument("--config", type=Path, required=True, help=f"becomes {CONFIG}")
+    parser.add_argument("--file", action="append", default=[], metavar="PLACE=PATH", help="another file, laid at PLACE")
     parser.add_argument("--bind", type=Path, action="append", default=[], help="also visible inside, read-only")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an environment variable")
     parser.add_argument("--port", type=int, default=8080, help="where the config listens")

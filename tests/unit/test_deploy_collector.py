@@ -193,7 +193,7 @@ def test_values_under_a_secrets_name_are_masked_whole(key: str) -> None:
     [
         ("Authorization: Bearer abcdef0123456789", "abcdef0123456789"),
         ("used sk-proj-abcdefghijklmnop1234", "sk-proj-abcdefghijklmnop1234"),
-        ("used tg-live_abcdefghijklmnop", "tg-live_abcdefghijklmnop"),
+        ("used tg_0123456789ab_abcdefghijklmnopqrst", "abcdefghijklmnopqrst"),
         ("aws AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLE"),
         ("gh ghp_abcdefghijklmnopqrstuvwxyz0123456789", "ghp_abcdefghijklmnopqrstuvwxyz0123456789"),
         ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "eyJhbGciOiJIUzI1NiJ9"),
@@ -211,7 +211,7 @@ def test_values_that_look_like_secrets_or_private_data_are_masked(value: str, se
 
 @pytest.mark.parametrize(
     "value",
-    ["chat gpt-4o-mini-2024-07-18", "req_01HZX3M8Q7K2", "4bf92f3577b34da6a3ce929d0e0e4736", "127.0.0.1:8080", "1732458912345", "sk-short"],
+    ["chat gpt-4o-mini-2024-07-18", "req_01HZX3M8Q7K2", "4bf92f3577b34da6a3ce929d0e0e4736", "127.0.0.1:8080", "1732458912345", "sk-short", "tg_0123456789ab"],
 )  # fmt: skip
 def test_ordinary_values_are_left_alone(value: str) -> None:
     """Model names, ids, addresses and times are not taken for secrets."""

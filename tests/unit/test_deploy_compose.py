@@ -108,7 +108,7 @@ def test_only_the_gateway_is_published_and_only_on_loopback() -> None:
 
 
 def test_every_file_and_volume_that_is_mounted_exists() -> None:
-    """Mounted files are in the repository (but for the key file, which the operator makes), read-only, never created."""
+    """Mounted files are in the repository, read-only, and never made up by the engine."""
     volumes = set(yaml.safe_load(TEXT)["volumes"])
     for name, service in SERVICES.items():
         for mount in service.get("volumes", []):
@@ -117,9 +117,15 @@ def test_every_file_and_volume_that_is_mounted_exists() -> None:
                 continue
             assert mount["read_only"] is True
             assert mount["bind"] == {"create_host_path": False}
-            source = filled(mount["source"], {})
-            if source != "./keys.yaml":
-                assert (DEPLOY / source).is_file(), f"{name}: {source}"
+            assert (DEPLOY / mount["source"]).is_file(), f"{name}: {mount['source']}"
+
+
+def test_the_key_file_lies_where_the_gateway_may_write_it() -> None:
+    """The config's key file is in the data volume: `tidegate keys` in the container makes it, readable by its owner."""
+    config = yaml.safe_load((DEPLOY / "examples/tidegate.compose.yaml").read_text())
+    targets = [mount["target"] for mount in SERVICES["gateway"]["volumes"] if mount["type"] == "volume"]
+    assert any(config["access"]["keys"].startswith(f"{target}/") for target in targets)
+    assert config["access"]["keys"] in TEXT, "the first lines say how to make it"
 
 
 def test_compose_waits_longer_than_the_gateway_drains() -> None:
