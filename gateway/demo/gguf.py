@@ -47,11 +47,13 @@ def _zeros(*shape: int) -> Array:
     return np.zeros(shape, np.float32)
 
 
-def build_tiny(path: Path, *, width: int = 64, layers: int = 2, seed: int = 0, template: str = PLAIN) -> None:
+def build_tiny(
+    path: Path, *, width: int = 64, layers: int = 2, seed: int = 0, broken: bool = False, template: str = PLAIN
+) -> None:
     """A randomly initialised chat model of some 390 tokens. ``width`` (a multiple of 32) and ``layers`` set how slow it is.
 
-    Its output is noise, byte tokens included, so an answer may hold broken UTF-8; with a JSON schema or a grammar the
-    server still makes it emit a valid document.
+    Its output is noise; with a JSON schema or a grammar the server still makes it emit a valid document. ``broken``
+    lets it emit byte tokens too, so its text holds broken UTF-8 (and llama.cpp answers 500 when that ends up in a document).
     """
     if width % 32:
         raise ValueError(f"width {width}: must be a multiple of 32, the width of one attention head here")
@@ -63,13 +65,18 @@ def build_tiny(path: Path, *, width: int = 64, layers: int = 2, seed: int = 0, t
         noise: Array = rng.standard_normal(size).astype(np.float32)
         return noise / np.float32(np.sqrt(size[-1]))
 
-    tensors = {"token_embd.weight": random(len(words), width), "output.weight": 2 * random(len(words), width)}
-    tensors["output_norm.weight"] = np.ones(width, np.float32)
+    table, out = random(len(words), width), 2 * random(len(words), width)
+    table[:, 0], out[:, 0] = 1, 0  # a constant, which no layer below writes to, so that tokens can be ruled out by it
+    if not broken:
+        out[END + 1 : words.first_text, 0] = -100
+    tensors = {"token_embd.weight": table, "output.weight": out, "output_norm.weight": np.ones(width, np.float32)}
     for layer in range(layers):
         block = {"attn_q": (width, width), "attn_k": (32, width), "attn_v": (32, width), "attn_output": (width, width)}
         block |= {"ffn_gate": (width * 2, width), "ffn_up": (width * 2, width), "ffn_down": (width, width * 2)}
-        tensors |= {f"blk.{layer}.{name}.weight": random(*size) for name, size in block.items()}
-        tensors |= {f"blk.{layer}.{name}.weight": np.ones(width, np.float32) for name in ("attn_norm", "ffn_norm")}
+        made = {name: random(*size) for name, size in block.items()}
+        made["attn_output"][0] = made["ffn_down"][0] = 0
+        made |= {name: np.ones(width, np.float32) for name in ("attn_norm", "ffn_norm")}
+        tensors |= {f"blk.{layer}.{name}.weight": tensor for name, tensor in made.items()}
     write_model(path, shape, words, tensors, template)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.discover import PROBE_TIMEOUT, Local, discover
+from gateway.demo.discover import PROBE_TIMEOUT, Discovery, Local, discover
 
 
 @asynccontextmanager
@@ -46,7 +46,7 @@ async def test_keys_open_providers_and_are_never_copied() -> None:
 async def test_nothing_is_found_where_nothing_is() -> None:
     """An empty key, no key and no server give an empty discovery."""
     found = await discover({"OPENAI_API_KEY": " "}, (Local("ollama", 1, "/", "models", "name"),))
-    assert not (found.providers or found.models or found.gguf or found.notes)
+    assert found == Discovery()
 
 
 async def test_another_model_can_be_chosen() -> None:
@@ -66,8 +66,15 @@ async def test_a_local_server_offers_the_models_it_lists() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [b"HTTP/1.0 404 Not Found\r\n\r\nno", b"HTTP/1.0 200 OK\r\n\r\n<html>", b"HTTP/1.0 200 OK\r\n\r\n[1]", b"SSH-2.0-x\r\n"]
-    + [b'HTTP/1.0 200 OK\r\n\r\n{"models": [{"other": 1}]}', b'HTTP/1.0 200 OK\r\n\r\n{"models": null}', b""],
+    [
+        b"",
+        b"SSH-2.0-x\r\n",
+        b"HTTP/1.0 404 Not Found\r\n\r\nno",
+        b"HTTP/1.0 200 OK\r\n\r\n<html>",
+        b"HTTP/1.0 200 OK\r\n\r\n[1]",
+        b'HTTP/1.0 200 OK\r\n\r\n{"models": null}',
+        b'HTTP/1.0 200 OK\r\n\r\n{"models": [{"other": 1}]}',
+    ],
 )
 async def test_whatever_else_listens_there_is_not_an_error(answer: bytes) -> None:
     """Another program on that port, speaking anything, is simply not offered."""

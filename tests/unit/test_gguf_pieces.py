@@ -21,15 +21,14 @@ def test_pieces_join_to_the_text_and_are_unique(text: str, size: int) -> None:
 @given(st.lists(st.sampled_from(["ab", "abab", "abc", "c"]), min_size=1, max_size=60))
 def test_repetitive_text_is_split_or_refused(words: list[str]) -> None:
     """Text that repeats itself is split uniquely within the longest piece, or refused with the place named."""
-    text = "".join(words)
+    text, refused, pieces = "".join(words), "", []
     try:
         pieces = pieces_of(text, 2, longest=12)
     except ValueError as error:
-        assert "repeats an earlier piece" in str(error)
-    else:
-        assert "".join(pieces) == text
-        assert len(set(pieces)) == len(pieces)
-        assert max(map(len, pieces)) <= 12
+        refused = str(error)
+    assert "repeats an earlier piece" in refused or "".join(pieces) == text
+    assert len(set(pieces)) == len(pieces)
+    assert all(len(piece) <= 12 for piece in pieces)
 
 
 def test_a_sentence_keeps_its_size() -> None:
