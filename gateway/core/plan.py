@@ -32,6 +32,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     """The name the provider knows it by."""
     weight: int = 1
+    price: Price | None = None
+    """What its tokens cost; None when that is not known."""
 
 
 class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,7 +44,13 @@ class HttpReply(Protocol):
     """Loop time after which no `read` waits any longer. May be changed between reads."""
     retried: bool
 
-    async def read(self) -> bytes: ...
+    async def read(self) -> bytes:
+        """What has come of the body since the last read, joined; waits for some. Empty at the end of a whole body."""
+        ...
+
+    async def drain(self) -> None:
+        """Instead of `aclose`, when the reader has all it wants and the reply is about to end: keeps the connection."""
+        ...
 
     async def aclose(self) -> None: ...
 
@@ -70,6 +76,15 @@ def _where(url: str) -> _Where:
     if port != (443 if tls else 80):
         host = f"{host}:{port}"
     return _Where(Origin(parts.hostname, port, tls), target, host)
+
+
+def wrong_url(url: str) -> str | None:
+    """What is wrong with a base URL, in words for whoever wrote it; None when nothing is."""
+    try:
+        where = _where(url)
+    except ValueError as error:
+        return str(error)
+    return "a base URL has no query" if "?" in where.target or "#" in url else None
 
 
 def _request(method: str, where: _Where, headers: Headers, body: bytes) -> bytes:
@@ -102,6 +117,15 @@ class HttpClient:
         self._limits = limits
         self._tls = tls
         self._pool: Pool | None = None
+        self._proxied: dict[str, HttpClient] = {}
+
+    def through(self, proxy: str) -> HttpClient:
+        """A client that goes through an HTTP proxy; one for each proxy, closed with this one. Slower: it is httpx's own."""
+        if proxy not in self._proxied:
+            most = httpx.Limits(max_connections=self._limits.connections, max_keepalive_connections=self._limits.idle)
+            transport = httpx.AsyncHTTPTransport(proxy=proxy, limits=most, trust_env=False)
+            self._proxied[proxy] = HttpClient(transport=transport, limits=self._limits)
+        return self._proxied[proxy]
 
     async def send(
         self,
@@ -133,6 +157,8 @@ class HttpClient:
             pool.close()
         if self._transport is not None:
             await self._transport.aclose()
+        for client in self._proxied.values():
+            await client.aclose()
 
     @property
     def connections(self) -> int:
@@ -236,6 +262,12 @@ class TransportReply:
         except httpx.TransportError as error:
             raise _translated(error, received=True) from None
         return b""
+
+    async def drain(self) -> None:
+        self.read_timeout = min(self.read_timeout, 0.05)
+        with contextlib.suppress(HttpError):
+            await self.read()
+        await self.aclose()
 
     async def aclose(self) -> None:
         """A second at most: some transports read a reply to its end before they let go of it."""

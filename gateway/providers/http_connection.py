@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
     def _look(self) -> None:
         self._timer, self._timer_at = None, inf
         reply = self._reply
-        if reply is None or not reply.waiting:
+        if reply is None or not (reply.waiting or reply.lingering):
             return
         if self.loop.time() + _TICK < self._expires:
             self.watch(self._expires)
@@ -178,7 +178,10 @@ class Connection(asyncio.Protocol):
         if reply is None or self._done:
             return
         self._overhead = 0
-        if reply.add(data) > HIGH_WATER and not self._paused and self._transport is not None:
+        waiting = reply.add(data)
+        if reply.lingering:
+            self._overhead = waiting  # nobody wants it: more than MAX_OVERHEAD of it ends the connection
+        elif waiting > HIGH_WATER and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
 

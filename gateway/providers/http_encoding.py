@@ -78,5 +78,8 @@ class Inflated:
             if data:
                 return data
 
+    async def drain(self) -> None:
+        await self._reply.drain()
+
     async def aclose(self) -> None:
         await self._reply.aclose()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 HIGH_WATER = 256 * 1024
 """Bytes held for a reader that is slower than the upstream; beyond them the socket is not read."""
+LINGER_SECONDS = 1.0
 
 
 class WireReply:
@@ -23,7 +24,7 @@ class WireReply:
 
     __slots__ = (
         "_connection", "_error", "_pieces", "_size", "_waiter", "_whole", "deadline", "headed", "headers",
-        "length_known", "read_timeout", "retried", "status",
+        "length_known", "lingering", "read_timeout", "retried", "status",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, read_timeout: float) -> None:
@@ -35,6 +36,7 @@ class WireReply:
         self.retried = False
         """This reply came at the second try, because a reused connection turned out to be dead."""
         self.length_known = False
+        self.lingering = False
         self._connection: Connection | None = connection
         self._pieces: list[bytes] = []
         self._size = 0
@@ -68,13 +70,25 @@ class WireReply:
         self._size = 0
         return data
 
+    async def drain(self) -> None:
+        """The reader has all it wants of a reply that is about to end: it may end by itself, so that its connection
+        can be used again. Waits for nothing; a reply that goes on is dropped after a second, or 64 KiB."""
+        connection = self._connection
+        if connection is not None and self.headed:
+            self.lingering = True
+            self._pieces.clear()
+            self._size = 0
+            connection.resume()
+            connection.watch(connection.loop.time() + LINGER_SECONDS)
+
     async def aclose(self) -> None:
         """Ends the reply. If it is not whole its connection is dropped, and so the upstream learns that nobody listens."""
         self.drop()
 
     def drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        connection = self._connection
+        if connection is not None and not self.lingering:
+            self._connection = None
             connection.abandon(self)
 
     async def _wait(self) -> None:
@@ -107,8 +121,10 @@ class WireReply:
 
     def add(self, data: bytes) -> int:
         """Takes a piece of the body; gives how many bytes now wait for the reader."""
-        self._pieces.append(data)
         self._size += len(data)
+        if self.lingering:
+            return self._size
+        self._pieces.append(data)
         self._wake()
         return self._size
 

@@ -1,0 +1,1 @@
+"""What exchanges used and what that cost."""

@@ -1,0 +1,44 @@
+"""Tokens to money, one token class at a time."""
+
+from __future__ import annotations
+
+from gateway.core.events import Usage
+from gateway.core.exchange import Exchange
+from gateway.core.plan import Price
+
+_MILLION = 1_000_000
+
+
+def cost_usd(usage: Usage, price: Price) -> float:
+    """What `usage` costs in USD.
+
+    Cached tokens and tokens written to the provider's prompt cache are part of `input_tokens`, reasoning tokens part
+    of `output_tokens`: each token is paid for once, at its own class's price. Counts that contradict each other
+    (more cached tokens than input) never make a class negative.
+    """
+    cached = min(usage.cached_tokens, usage.input_tokens)
+    written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+    fresh = usage.input_tokens - cached - written
+    reasoning = min(usage.reasoning_tokens, usage.output_tokens)
+    spoken = usage.output_tokens - reasoning
+    total = (
+        fresh * price.input
+        + cached * _or(price.cached_input, price.input)
+        + written * _or(price.cache_write, price.input)
+        + spoken * price.output
+        + reasoning * _or(price.reasoning, price.output)
+    )
+    return total / _MILLION
+
+
+def exchange_cost(exchange: Exchange) -> float | None:
+    """The cost of the answer under way, while its target is still `exchange.calling`. None when there is no price or no
+    usage: an unknown cost is not a cost of nothing."""
+    target, usage = exchange.calling, exchange.usage
+    if target is None or target.price is None or usage is None:
+        return None
+    return cost_usd(usage, target.price)
+
+
+def _or(price: float | None, fallback: float) -> float:
+    return fallback if price is None else price

@@ -1,0 +1,84 @@
+"""Makes upstreams and plans from a config that was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.core.clock import Clock, SystemClock
+from gateway.core.plan import ModelPlan, Target, Timeouts
+from gateway.core.ports import Dialect
+from gateway.providers.auth import auth_headers
+from gateway.providers.config import (
+    InvalidConfig,
+    ModelConfig,
+    ProviderConfig,
+    balance_of,
+    model_problems,
+    profile_of,
+    provider_problems,
+    urls_of,
+)
+from gateway.providers.endpoints import Endpoints
+from gateway.providers.http_client import HttpClient
+from gateway.providers.prices import price_of
+from gateway.providers.upstream import HttpUpstream
+
+
+def build(
+    providers: Mapping[str, ProviderConfig],
+    dialects: Mapping[str, Dialect],
+    http: HttpClient,
+    *,
+    clock: Clock | None = None,
+) -> dict[str, HttpUpstream]:
+    """One upstream for each entry of `providers:`. Raises InvalidConfig with all problems. Providers with a `proxy` get
+    a client of their own, which `http` closes with itself."""
+    problems = provider_problems(providers, dialects)
+    if problems:
+        raise InvalidConfig(problems)
+    clock = clock or SystemClock()
+    upstreams = {}
+    for name, config in providers.items():
+        profile = profile_of(config)
+        upstreams[name] = HttpUpstream(
+            name,
+            profile,
+            dialects[profile.dialect],
+            Endpoints(urls_of(config, profile), balance_of(config), clock),
+            http.through(config.proxy.reveal()) if config.proxy else http,
+            auth=auth_headers(profile.auth, config.api_key),
+        )
+    return upstreams
+
+
+def plans(models: Mapping[str, ModelConfig], providers: Mapping[str, ProviderConfig]) -> dict[str, ModelPlan]:
+    """One plan for each alias. Raises InvalidConfig with all problems."""
+    problems = model_problems(models, providers)
+    if problems:
+        raise InvalidConfig(problems)
+    return {alias: _plan(alias, model, providers) for alias, model in models.items()}
+
+
+def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig]) -> ModelPlan:
+    """A target's price is its own, else the model's, else the table's."""
+    times = model.timeouts
+    targets = tuple(
+        Target(
+            provider=target.provider,
+            model=target.model,
+            weight=target.weight,
+            price=target.price or model.price or price_of(providers[target.provider].type, target.model),
+        )
+        for target in model.targets
+    )
+    return ModelPlan(
+        alias=alias,
+        targets=targets,
+        timeouts=Timeouts(connect=times.connect, ttft=times.ttft, idle=times.idle, total=times.total),
+        attempts=model.retry.attempts,
+        max_wait=model.retry.max_wait,
+        on_failure=tuple(model.on_failure),
+        on_context_overflow=tuple(model.on_context_overflow),
+        context_window=model.context_window,
+        price=model.price,
+    )

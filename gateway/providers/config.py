@@ -1,0 +1,240 @@
+"""The `providers:` and `models:` sections of the config, and what is wrong with them.
+
+Checking gives every problem as (path, message), the path as it stands in the file. `build` and `plans` make what the
+rest of the gateway works with, and raise `InvalidConfig` with all problems rather than the first.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from gateway.core.plan import Price
+from gateway.core.secret import Secret
+from gateway.core.units import Duration
+from gateway.providers import catalog
+from gateway.providers.auth import AuthKind, auth_headers
+from gateway.providers.endpoints import Balance
+from gateway.providers.http_client import wrong_url
+from gateway.providers.profile import ErrorRule, Params, Profile, StreamRules, Trust
+
+Problems = list[tuple[str, str]]
+_NOT_OURS = frozenset(("host", "content-length", "transfer-encoding", "connection", "accept-encoding", "te", "upgrade"))
+_OPERATOR = ("paths", "params", "finish_reasons", "errors", "stream", "headers", "forward", "trust", "auth")
+
+
+class InvalidConfig(ValueError):
+    """Everything that is wrong, each with its path."""
+
+    def __init__(self, problems: Problems) -> None:
+        super().__init__("; ".join(f"{path}: {message}" for path, message in problems))
+        self.problems = problems
+
+
+class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of `providers:`. All but `type`, the key and the address changes the profile that the type brings."""
+
+    type: str
+    """A file of the catalog."""
+    api_key: Secret | None = None
+    base_url: str | None = None
+    endpoints: list[str] = msgspec.field(default_factory=list)
+    """Base URLs of equal replicas, instead of `base_url`."""
+    discover: dict[str, Any] | None = None
+    balance: Literal["round_robin", "least_inflight", "latency", "prefix", "session"] = "least_inflight"
+    trust: Trust | None = None
+    auth: AuthKind | None = None
+    proxy: Secret | None = None
+    """URL of an HTTP proxy. The environment's proxies are not used."""
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    forward: list[str] | None = None
+    paths: dict[str, str] = msgspec.field(default_factory=dict)
+    params: Params | None = None
+    finish_reasons: dict[str, str] = msgspec.field(default_factory=dict)
+    errors: list[ErrorRule] | None = None
+    stream: StreamRules | None = None
+
+
+class TargetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model at one provider. `weight` is its share of the calls."""
+
+    provider: str
+    model: str
+    weight: int = 1
+    price: Price | None = None
+
+
+class TimeoutsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`connect`, `ttft` (streams: first token), `idle` (streams: between tokens), `total` (one attempt)."""
+
+    connect: Duration = Duration(5.0)
+    ttft: Duration = Duration(60.0)
+    idle: Duration = Duration(60.0)
+    total: Duration = Duration(600.0)
+
+
+class RetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`attempts` within the model's own targets, the first included."""
+
+    attempts: int = 2
+    max_wait: Duration = Duration(10.0)
+
+
+class HedgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A second call when the first is slow. Not built yet: refused."""
+
+    after: Duration
+
+
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of `models:`: a name that clients ask for."""
+
+    targets: list[TargetConfig]
+    on_failure: list[str] = msgspec.field(default_factory=list)
+    on_context_overflow: list[str] = msgspec.field(default_factory=list)
+    timeouts: TimeoutsConfig = TimeoutsConfig()
+    retry: RetryConfig = RetryConfig()
+    hedge: HedgeConfig | None = None
+    context_window: int | None = None
+    price: Price | None = None
+
+
+# --- providers
+
+
+def profile_of(config: ProviderConfig) -> Profile:
+    """The profile with the operator's changes. Raises catalog.CatalogError."""
+    changes: dict[str, Any] = {}
+    for name in _OPERATOR:
+        value = getattr(config, name)
+        if value not in (None, {}, []):
+            changes[name] = msgspec.to_builtins(value)
+    return catalog.profile(config.type, changes)
+
+
+def urls_of(config: ProviderConfig, profile: Profile) -> list[str]:
+    """The base URLs to call; empty when neither the operator nor the catalog gives one."""
+    if config.endpoints:
+        return list(config.endpoints)
+    url = config.base_url or profile.base_url
+    return [url] if url else []
+
+
+def provider_problems(providers: Mapping[str, ProviderConfig], dialects: Collection[str]) -> Problems:
+    problems: Problems = []
+    if not providers:
+        problems.append(("providers", "none is configured; give at least one"))
+    for name, config in providers.items():
+        problems += [(f"providers.{name}{'.' if at else ''}{at}", message) for at, message in _one(config, dialects)]
+    return problems
+
+
+def _one(config: ProviderConfig, dialects: Collection[str]) -> Iterable[tuple[str, str]]:
+    try:
+        profile = profile_of(config)
+    except catalog.CatalogError as error:
+        yield ("type" if config.type not in catalog.types() else ""), str(error)
+        return
+    if profile.dialect not in dialects:
+        yield "type", f"{config.type!r} speaks the dialect {profile.dialect!r}, which this version does not have"
+    if config.balance not in ("round_robin", "least_inflight"):
+        yield "balance", f"{config.balance!r} is not built yet; use round_robin or least_inflight"
+    if config.discover is not None:
+        yield "discover", "finding endpoints by DNS is not built yet; list them under endpoints"
+    yield from _addresses(config, profile)
+    yield from _credentials(config, profile)
+    for name in {**profile.headers, **dict.fromkeys(profile.forward, "")}:
+        if name.lower() in _NOT_OURS or not _is_token(name):
+            yield "headers", f"{name!r} cannot be sent: it is no header name, or belongs to the connection itself"
+    for name, value in profile.headers.items():
+        if not (value.isascii() and value.isprintable()):
+            yield f"headers.{name}", "holds a line break or a character that is not ASCII"
+    for operation, path in profile.paths.items():
+        if not path.startswith("/"):
+            yield f"paths.{operation}", "must begin with a slash"
+
+
+def _addresses(config: ProviderConfig, profile: Profile) -> Iterable[tuple[str, str]]:
+    if config.base_url and config.endpoints:
+        yield "endpoints", "give either base_url or endpoints, not both"
+    if config.discover is None and not urls_of(config, profile):
+        yield "base_url", f"missing; a provider of type {config.type!r} has no address of its own"
+    for at, url in enumerate(urls_of(config, profile)):
+        wrong = wrong_url(url)
+        if wrong:
+            yield (f"endpoints[{at}]" if config.endpoints else "base_url"), wrong
+    if len(set(config.endpoints)) < len(config.endpoints):
+        yield "endpoints", "the same address is there twice"
+
+
+def _credentials(config: ProviderConfig, profile: Profile) -> Iterable[tuple[str, str]]:
+    if profile.key == "required" and profile.auth != "none" and not config.api_key:
+        yield "api_key", f"missing; a provider of type {config.type!r} needs one"
+    try:
+        auth_headers(profile.auth, config.api_key)
+    except ValueError as error:
+        yield "api_key", str(error)
+    if config.proxy is not None and not config.proxy.reveal().startswith(("http://", "https://")):
+        yield "proxy", "must be the URL of an HTTP proxy, such as http://proxy.internal:3128"
+
+
+def _is_token(name: str) -> bool:
+    return name.isascii() and bool(name) and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name)
+
+
+def balance_of(config: ProviderConfig) -> Balance:
+    return "round_robin" if config.balance == "round_robin" else "least_inflight"
+
+
+# --- models
+
+
+def model_problems(models: Mapping[str, ModelConfig], providers: Collection[str]) -> Problems:
+    problems: Problems = []
+    if not models:
+        problems.append(("models", "none is configured; give at least one"))
+    for alias, model in models.items():
+        problems += [(f"models.{alias}.{at}", message) for at, message in _model(alias, model, models, providers)]
+    return problems
+
+
+def _model(
+    alias: str, model: ModelConfig, aliases: Collection[str], providers: Collection[str]
+) -> Iterable[tuple[str, str]]:
+    if not model.targets:
+        yield "targets", "none is given; name at least one provider and model"
+    for at, target in enumerate(model.targets):
+        if target.provider not in providers:
+            yield f"targets[{at}].provider", _unknown("provider", target.provider, providers)
+        if target.weight < 0:
+            yield f"targets[{at}].weight", "must not be negative"
+    if model.targets and not any(target.weight > 0 for target in model.targets):
+        yield "targets", "every weight is 0, so none could ever be chosen"
+    for field in ("on_failure", "on_context_overflow"):
+        for at, name in enumerate(getattr(model, field)):
+            if name not in aliases:
+                yield f"{field}[{at}]", _unknown("model", name, aliases)
+            elif name == alias:
+                yield f"{field}[{at}]", "a model cannot stand in for itself; use retry.attempts"
+    yield from _numbers(model)
+
+
+def _numbers(model: ModelConfig) -> Iterable[tuple[str, str]]:
+    for name in ("connect", "ttft", "idle", "total"):
+        if getattr(model.timeouts, name) <= 0:
+            yield f"timeouts.{name}", "must be more than 0"
+    if not 1 <= model.retry.attempts <= 10:
+        yield "retry.attempts", "must be 1 to 10; the first try is counted"
+    if model.hedge is not None:
+        yield "hedge", "hedged calls are not built yet; leave this out"
+    if model.context_window is not None and model.context_window < 1:
+        yield "context_window", "must be at least 1 token"
+
+
+def _unknown(what: str, name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"there is no {what} {name!r}{hint}"

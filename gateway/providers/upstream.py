@@ -1,0 +1,215 @@
+"""A provider, ready to be called: one class for all of them. What differs comes from the profile and the dialect."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+
+import gateway
+from gateway.core.errors import BadRequest, GatewayFault, UpstreamFailed, UpstreamTimeout
+from gateway.core.plan import Target, Timeouts
+from gateway.core.ports import Call, Dialect
+from gateway.core.request import Request
+from gateway.providers.endpoints import Endpoint, Endpoints
+from gateway.providers.failures import fault_of, overridden, says_of_health
+from gateway.providers.http_client import HttpClient, HttpReply
+from gateway.providers.http_errors import ConnectFailed, HttpError, ReadTimeout
+from gateway.providers.profile import Profile
+from gateway.providers.upstream_reply import UpstreamReply
+
+MAX_ERROR_BODY = 64 * 1024
+ERROR_BODY_SECONDS = 5.0
+MAX_TRIED = 3
+"""Endpoints tried for one call when no connection can be made: nothing was sent, so nothing can happen twice."""
+_MAX_HEADER = 4096
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
+_AGENT = f"tidegate/{gateway.__version__}"
+
+
+class HttpUpstream:
+    """A `core.ports.Upstream` over HTTP. Its in-flight counts are zero again when all replies are closed."""
+
+    def __init__(
+        self,
+        name: str,
+        profile: Profile,
+        dialect: Dialect,
+        endpoints: Endpoints,
+        http: HttpClient,
+        *,
+        auth: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.name = name
+        self.trusted = profile.trust == "internal"
+        self.endpoints = endpoints
+        self._profile = profile
+        self._dialect = dialect
+        self._http = http
+        self._params = profile.params.table()
+        fixed = {name.lower(): value for name, value in profile.headers.items()}
+        fixed.update(auth)
+        self._fixed = tuple(fixed.items())
+        # What the client sends never takes the place of what we send.
+        self._forward = tuple(name for name in map(str.lower, profile.forward) if name not in fixed)
+
+    async def open(
+        self,
+        request: Request,
+        target: Target,
+        timeouts: Timeouts,
+        *,
+        traceparent: str,
+        headers: Mapping[str, str],
+    ) -> UpstreamReply:
+        """See `core.ports.Upstream`. Raises the dialect's fault for an error status, UpstreamTimeout, UpstreamFailed, or
+        BadRequest for an operation this provider does not have."""
+        call = self._call(request, target)
+        sent = self._headers(call, traceparent, headers)
+        tried: set[Endpoint] = set()
+        fault: GatewayFault = UpstreamFailed("No endpoint of the upstream can be reached.")
+        endpoint = self.endpoints.begin()
+        while endpoint is not None:
+            ok: bool | None = None
+            handed_over = False
+            try:
+                reply = await self._converse(request, call, endpoint, sent, timeouts)
+                handed_over = True
+                return reply
+            except HttpError as error:
+                fault = fault_of(error, streaming=False)
+                ok = says_of_health(fault)
+                tried.add(endpoint)
+                if not isinstance(error, ConnectFailed) or len(tried) >= MAX_TRIED:
+                    raise fault from None
+            except GatewayFault as refused:
+                ok = says_of_health(refused)
+                raise
+            finally:
+                if not handed_over:
+                    self.endpoints.end(endpoint, ok)
+            endpoint = self.endpoints.begin(tried)
+        raise fault
+
+    def __repr__(self) -> str:
+        return f"HttpUpstream({self.name!r})"
+
+    def _call(self, request: Request, target: Target) -> Call:
+        operation = request.operation
+        profile = self._profile
+        if operation not in profile.operations:
+            raise BadRequest(f"The provider of this model does not offer {operation}.", param="model")
+        return self._dialect.call(request, target, request.stream or profile.stream.always, self._params)
+
+    def _headers(self, call: Call, traceparent: str, client: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Ours, then what the client may pass on. The client's credentials, cookies and hop-by-hop headers are not on
+        any list, so they cannot get here."""
+        headers = [(name, value) for name, value in call.headers.items() if name != "accept-encoding"]
+        headers += self._fixed
+        agent = client.get("user-agent", "")[:128]
+        headers.append(("user-agent", f"{_AGENT} {agent}" if agent and _plain(agent) else _AGENT))
+        if traceparent:
+            headers.append(("traceparent", traceparent))
+        for name in self._forward:
+            value = client.get(name)
+            if value is not None and _plain(value):
+                headers.append((name, value))
+        return headers
+
+    async def _converse(
+        self,
+        request: Request,
+        call: Call,
+        endpoint: Endpoint,
+        headers: Sequence[tuple[str, str]],
+        timeouts: Timeouts,
+    ) -> UpstreamReply:
+        """One exchange with one endpoint up to a good head. Every other way out has ended the reply."""
+        now = asyncio.get_running_loop().time()
+        ends = now + timeouts.total
+        path = self._profile.paths.get(request.operation, call.path)
+        try:
+            http = await self._http.send(
+                call.method,
+                endpoint.url + path,
+                headers,
+                call.body,
+                connect_timeout=min(timeouts.connect, timeouts.total),
+                read_timeout=timeouts.total,
+                deadline=min(ends, now + timeouts.ttft) if call.stream else ends,
+            )
+        except ReadTimeout:
+            raise _late(call, timeouts) from None
+        try:
+            await self._check(http, call.stream)
+            return UpstreamReply(
+                http,
+                self._dialect.inlet(request, call.stream),
+                endpoint=endpoint.label,
+                upstream_id=self._upstream_id(http.headers),
+                streaming=call.stream,
+                timeouts=timeouts,
+                ends=ends,
+                finish_reasons=self._profile.finish_reasons,
+                on_end=lambda ok: self.endpoints.end(endpoint, ok),
+            )
+        except BaseException:
+            await http.aclose()
+            raise
+
+    async def _check(self, http: HttpReply, stream: bool) -> None:
+        """Raises the fault of a head that is not good."""
+        if not 200 <= http.status < 300:
+            raise await self._refused(http)
+        _check_type(http.headers.get("content-type", ""), stream)
+
+    async def _refused(self, http: HttpReply) -> GatewayFault:
+        """The fault of an error reply, from at most 64 KiB of its body. A body that breaks off tells less, no more."""
+        if 300 <= http.status < 400:
+            return UpstreamFailed(
+                f"The upstream answered with a redirect (HTTP {http.status}), which is not followed; its base_url is wrong."
+            )
+        http.read_timeout = ERROR_BODY_SECONDS
+        http.deadline = min(http.deadline, asyncio.get_running_loop().time() + ERROR_BODY_SECONDS)
+        body = b""
+        try:
+            while len(body) < MAX_ERROR_BODY:
+                data = await http.read()
+                if not data:
+                    break
+                body += data
+        except HttpError:
+            pass
+        body = body[:MAX_ERROR_BODY]
+        fault = self._dialect.fault(http.status, http.headers, body)
+        return overridden(fault, self._profile.errors, http.status, body)
+
+    def _upstream_id(self, headers: Mapping[str, str]) -> str:
+        for name in self._profile.request_id:
+            value = headers.get(name)
+            if value:
+                return value[:128] if _plain(value) else ""
+        return ""
+
+
+def _plain(value: str) -> bool:
+    return len(value) <= _MAX_HEADER and value.isascii() and value.isprintable()
+
+
+def _late(call: Call, timeouts: Timeouts) -> UpstreamTimeout:
+    if call.stream and timeouts.ttft < timeouts.total:
+        return UpstreamTimeout(f"The upstream gave no token within {timeouts.ttft:g} s.")
+    return UpstreamTimeout(f"The upstream's answer was not whole within {timeouts.total:g} s.")
+
+
+def _check_type(content_type: str, stream: bool) -> None:
+    """Raises UpstreamFailed for what is neither JSON nor, where one was asked for, an event stream. JSON is let through
+    in place of a stream: some servers ignore `stream`, and the inlet can tell. No type at all is let through, too."""
+    if not content_type:
+        return
+    media = content_type.partition(";")[0].strip().lower()
+    if media == "application/json" or media.endswith("+json") or (stream and media == "text/event-stream"):
+        return
+    shown = media if _MEDIA_TYPE.fullmatch(media) else "something else"
+    wanted = "an event stream" if stream else "JSON"
+    raise UpstreamFailed(f"The upstream answered with {shown} instead of {wanted}; is its base_url right?")
