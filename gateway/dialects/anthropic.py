@@ -86,14 +86,17 @@ class Anthropic:
 
 def _without_unsigned(body: Body) -> Body:
     """Thinking without a signature was thought by another provider and translated by us; Anthropic rejects it."""
-    messages = body["messages"]
-    for at, message in enumerate(messages):
-        content = message["content"]
-        if type(content) is not list or not any(_unsigned(block) for block in content):
-            continue
-        kept = [block for block in content if not _unsigned(block)]
-        body["messages"] = messages = [*messages[:at], {**message, "content": kept}, *messages[at + 1 :]]
+    if any(type(m["content"]) is list and any(map(_unsigned, m["content"])) for m in body["messages"]):
+        body["messages"] = [kept for message in body["messages"] if (kept := _signed(message)) is not None]
     return body
+
+
+def _signed(message: Body) -> Body | None:
+    content = message["content"]
+    if type(content) is not list:
+        return message
+    kept = [block for block in content if not _unsigned(block)]
+    return {**message, "content": kept} if kept else None
 
 
 def _unsigned(block: Body) -> bool:

@@ -17,7 +17,7 @@ _EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 
 def from_neutral(neutral: Neutral) -> Body:
     """Raises `Untranslatable`. `max_tokens` is left out when the client did not say it; the caller fills it in."""
-    messages = [{"role": turn.role, "content": _content(turn.parts)} for turn in neutral.turns]
+    messages = [{"role": turn.role, "content": _content(turn.parts)} for turn in neutral.turns if turn.parts]
     body: Body = {"model": "", "messages": messages}
     if neutral.max_tokens is not None:
         body["max_tokens"] = neutral.max_tokens

@@ -131,7 +131,7 @@ def _tool(tool: Any, path: str) -> Tool:
 def _tool_choice(choice: Any, neutral: Neutral) -> None:
     if choice is None:
         return
-    mode = _MODES.get(choice.get("type")) if type(choice) is dict else None
+    mode = _MODES.get(str(choice.get("type"))) if type(choice) is dict else None
     if mode is None:
         raise untranslatable("tool_choice")
     neutral.tool_choice = ToolChoice(mode, str(choice.get("name") or ""))  # type: ignore[arg-type]

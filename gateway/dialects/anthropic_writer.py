@@ -166,7 +166,7 @@ class MessageWriter:
 
     def _reasoning(self, event: Reasoning, out: list[Wire]) -> None:
         """A signature belongs to one block. After folding there may be several on one text, and none of them fits it."""
-        signatures = unwrap(event.extra).get("signatures") or ()
+        signatures = unwrap(event.extra).get("signatures") or []
         if not event.text and len(signatures) != 1:
             return
         self._ensure("thinking", {"type": "thinking", "thinking": "", "signature": ""}, out)
