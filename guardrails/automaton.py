@@ -1,0 +1,131 @@
+"""Literal phrases: Aho-Corasick over folded characters, with the longest live prefix as the hold-back.
+
+Folding is character by character (NFKC, then case), so it does not depend on how a text is cut: full-width and capital forms,
+runs of white space, zero-width characters and soft hyphens between letters all read as the plain phrase.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+from guardrails.spans import Span, resolve
+
+_INVISIBLE = frozenset("\u00ad\u200b\u200c\u200d\u2060\ufeff\u180e\u034f")
+
+
+@lru_cache(maxsize=4096)
+def fold(ch: str) -> str:
+    """One character as it is compared: "" if it does not count, " " for any white space."""
+    if ch.isspace():
+        return " "
+    if ch in _INVISIBLE or 0xE0000 <= ord(ch) <= 0xE007F or 0xFE00 <= ord(ch) <= 0xFE0F:
+        return ""
+    folded = unicodedata.normalize("NFKC", ch).casefold()
+    return " " if folded.isspace() else folded
+
+
+def fold_text(text: str) -> str:
+    """The whole text as it is compared: folded, white space runs as one space, none at the ends."""
+    return " ".join("".join(map(fold, text)).split())
+
+
+class Phrases:
+    """Finds any of `phrases` in any case and spacing. With `words`, only as whole words at both ends."""
+
+    def __init__(self, phrases: Iterable[str], *, kind: str, words: bool = True) -> None:
+        self._kind = kind
+        self._words = words
+        self._folded = sorted({folded for phrase in phrases if (folded := fold_text(phrase))})
+        self._goto: list[dict[str, int]] = [{}]
+        self._depth = [0]
+        self._lengths: list[tuple[int, ...]] = [()]
+        for phrase in self._folded:
+            self._add(phrase)
+        self._fail = self._links()
+        self._longest = max(self._depth) + 4
+
+    def _add(self, phrase: str) -> None:
+        state = 0
+        for ch in phrase:
+            following = self._goto[state].get(ch)
+            if following is None:
+                following = self._goto[state][ch] = len(self._goto)
+                self._goto.append({})
+                self._depth.append(self._depth[state] + 1)
+                self._lengths.append(())
+            state = following
+        self._lengths[state] = (len(phrase),)
+
+    def _links(self) -> list[int]:
+        """Failure links, breadth first. `_lengths` of a state becomes those of all phrases that end there."""
+        fail = [0] * len(self._goto)
+        queue = deque(self._goto[0].values())
+        while queue:
+            state = queue.popleft()
+            for ch, following in self._goto[state].items():
+                back = fail[state]
+                while back and ch not in self._goto[back]:
+                    back = fail[back]
+                fail[following] = self._goto[back].get(ch, 0) if state else 0
+                self._lengths[following] += self._lengths[fail[following]]
+                queue.append(following)
+        return fail
+
+    def find(self, text: str, begin: int = 0) -> list[Span]:
+        if not begin and not self._may_have(text):
+            return []
+        spans = [Span(self._kind, start, end) for start, end in self._matches(text, begin) if self._whole(text, start, end)]
+        return resolve(spans)
+
+    def _may_have(self, text: str) -> bool:
+        """A quick no for clean text: `str` methods run at memory speed, the automaton at a character in 0.3 µs."""
+        lowered = " ".join(text.lower().split()) if text.isascii() else fold_text(text)
+        return any(phrase in lowered for phrase in self._folded)
+
+    def settle(self, text: str, limit: int) -> int:
+        """Down to the start of the longest prefix of a phrase that is live at the limit, and of any match across it.
+        A match that touches the end is held too: whether it is a whole word is seen from the next character."""
+        cut = 0
+        matches: list[tuple[int, int]] = []
+        for end, cut, starts in self._run(text, 0, limit):
+            matches += [(start, end) for start in starts]
+        for start, end in reversed(matches):
+            if start < cut <= end:  # at `end` too: whether it ends a word is seen from the character after it
+                cut = start
+        return cut
+
+    def _matches(self, text: str, begin: int) -> Iterator[tuple[int, int]]:
+        for end, _, starts in self._run(text, begin, len(text)):
+            for start in starts:
+                yield start, end
+
+    def _run(self, text: str, begin: int, limit: int) -> Iterator[tuple[int, int, Sequence[int]]]:
+        """After each character: (place after it, start of the live prefix, starts of the matches that end here)."""
+        state = 0
+        seen: deque[int] = deque(maxlen=self._longest)
+        goto, fail, depth = self._goto, self._fail, self._depth
+        space = False
+        for at in range(begin, limit):
+            folded = fold(text[at])
+            if not folded or (folded == " " and space):
+                yield at + 1, seen[-depth[state]] if depth[state] else at + 1, ()
+                continue
+            space = folded == " "
+            for ch in folded:
+                while state and ch not in goto[state]:
+                    state = fail[state]
+                state = goto[state].get(ch, 0)
+                seen.append(at)
+            lengths = self._lengths[state]
+            live = seen[-depth[state]] if depth[state] else at + 1
+            yield at + 1, live, [seen[-n] for n in lengths] if lengths else ()
+
+    def _whole(self, text: str, start: int, end: int) -> bool:
+        if not self._words:
+            return True
+        before = start > 0 and text[start - 1].isalnum() and text[start].isalnum()
+        after = end < len(text) and text[end].isalnum() and text[end - 1].isalnum()
+        return not before and not after

@@ -1,0 +1,123 @@
+"""Originals back into what the model wrote: pure, a piece at a time.
+
+Holds only the longest suffix that can still become a placeholder issued in this exchange. Models bend what they copy, so a
+placeholder is also known in any letter case, with up to two spaces beside its brackets, with escaped underscores (Markdown),
+and with all its opening brackets escaped. Anything else, and any placeholder not issued here, is left as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from guardrails.vault import escaped
+
+_MAX_SPACES = 2
+_UNDECIDED = -1
+_NO = -2
+
+
+class Placeholders:
+    """What may be restored in one exchange, ready for matching. Made once for all the texts of an answer."""
+
+    __slots__ = ("json", "plain", "prefixes")
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.plain = dict(values)
+        self.json = {placeholder: escaped(value) for placeholder, value in values.items()}
+        self.prefixes = {placeholder[:n] for placeholder in values for n in range(1, len(placeholder))}
+
+
+class Restorer:
+    """One text on its way back. `as_json`: the text is raw JSON, so originals are escaped to stand inside a string."""
+
+    __slots__ = ("_known", "_values", "held")
+
+    def __init__(self, known: Placeholders, as_json: bool = False) -> None:
+        self._known = known
+        self._values = known.json if as_json else known.plain
+        self.held = ""
+
+    def push(self, chunk: str) -> str:
+        """What can be sent now."""
+        if not self.held and "[" not in chunk and "\\" not in chunk:
+            return chunk
+        return self._scan(self.held + chunk, final=False)
+
+    def finish(self) -> str:
+        """What is still held: a beginning that never became a placeholder, as it stands."""
+        return self._scan(self.held, final=True) if self.held else ""
+
+    def _scan(self, text: str, final: bool) -> str:
+        out: list[str] = []
+        done = 0
+        at = _next_start(text, 0)
+        while at >= 0:
+            end, placeholder = self._match(text, at)
+            if end == _UNDECIDED and not final:
+                out.append(text[done:at])
+                self.held = text[at:]
+                return "".join(out)
+            if end >= 0:
+                out.append(text[done:at])
+                out.append(self._values[placeholder])
+                done = end
+                at = _next_start(text, end)
+            else:
+                at = _next_start(text, at + 1)
+        self.held = ""
+        out.append(text[done:])
+        return "".join(out)
+
+    def _match(self, text: str, at: int) -> tuple[int, str]:
+        """Tries one start: (end, placeholder), or `_NO`, or `_UNDECIDED` when the text ends first."""
+        plain = ""
+        spaces = 0
+        escapes = text[at] == "\\"
+        end = len(text)
+        while at < end:
+            ch = text[at]
+            if ch == "\\":
+                if at + 1 == end:
+                    return _UNDECIDED, ""
+                if text[at + 1] not in "[]_" or (text[at + 1] == "[" and not escapes):
+                    return _NO, ""
+                at += 1
+                ch = text[at]
+            elif ch == "[" and escapes:
+                return _NO, ""
+            elif ch in " \t\n":
+                spaces += 1
+                if spaces > _MAX_SPACES or not (plain.endswith("[") or _complete(plain, self._known.plain)):
+                    return _NO, ""
+                at += 1
+                continue
+            spaces = 0
+            plain += ch.upper() if ch.isascii() else ch
+            at += 1
+            if plain in self._known.plain:
+                return at, plain
+            if plain not in self._known.prefixes:
+                return _NO, ""
+        return _UNDECIDED, ""
+
+
+def _complete(plain: str, known: Mapping[str, str]) -> bool:
+    """Only brackets are missing."""
+    return plain + "]]" in known or plain + "]" in known
+
+
+def _next_start(text: str, at: int) -> int:
+    """The next place where a placeholder may begin: a bracket, or a backslash before one (or at the very end)."""
+    bracket = text.find("[", at)
+    backslash = text.find("\\", at)
+    while backslash >= 0 and (bracket < 0 or backslash < bracket):
+        if backslash + 1 == len(text) or text[backslash + 1] == "[":
+            return backslash
+        backslash = text.find("\\", backslash + 1)
+    return bracket
+
+
+def restore(text: str, values: Mapping[str, str], as_json: bool = False) -> str:
+    """The whole text at once."""
+    restorer = Restorer(Placeholders(values), as_json)
+    return restorer.push(text) + restorer.finish()

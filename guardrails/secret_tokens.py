@@ -1,0 +1,119 @@
+"""Keys, tokens and private keys, in prose and in code.
+
+Three sources: forms that vendors gave their keys on purpose (prefix and length), private-key blocks, and assignments
+(`api_key = "..."`, `password: ...`) whose value looks random. Patterns follow the vendors' own documentation and the public
+secret-scanning rule sets; lengths are lower bounds, because vendors lengthen their keys more often than they shorten them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from guardrails.private_keys import PrivateKeys
+from guardrails.scanner import Scanner, Several
+from guardrails.spans import Span
+from guardrails.zones import Zones
+
+_B = r"(?<![A-Za-z0-9_-])"
+VENDORS: Sequence[tuple[str, str, str]] = (
+    # name, RE2 gate, exact pattern
+    ("openai", r"sk-[A-Za-z0-9]", _B + r"sk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{16,220}"),
+    ("anthropic", r"sk-ant-", _B + r"sk-ant-[A-Za-z0-9_-]{16,220}"),
+    ("aws", r"A(?:KIA|SIA|BIA|CCA|GPA|IDA|ROA)[A-Za-z0-9]{12}", _B + r"A(?:KIA|SIA|BIA|CCA|GPA|IDA|ROA)[A-Za-z0-9]{12,60}"),
+    ("github", r"gh[pousr]_", _B + r"gh[pousr]_[A-Za-z0-9]{16,255}"),
+    ("github_fine", r"github_pat_", _B + r"github_pat_[A-Za-z0-9_]{22,255}"),
+    ("gitlab", r"glpat-", _B + r"glpat-[A-Za-z0-9_-]{16,64}"),
+    ("slack", r"xox[abeoprs]-", _B + r"xox[abeoprs]-[A-Za-z0-9-]{10,250}"),
+    ("slack_hook", r"hooks\.slack\.com/services/", r"hooks\.slack\.com/services/T[A-Z0-9]{6,12}/B[A-Z0-9]{6,12}/[A-Za-z0-9]{16,32}"),
+    ("google", r"AIza", _B + r"AIza[A-Za-z0-9_-]{30,45}"),
+    ("google_oauth", r"ya29\.|GOCSPX-", _B + r"(?:ya29\.[A-Za-z0-9_-]{20,512}|GOCSPX-[A-Za-z0-9_-]{20,40})"),
+    ("stripe", r"(?:sk|rk|pk)_(?:live|test)_|whsec_", _B + r"(?:(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,247}|whsec_[A-Za-z0-9+/=]{24,80})"),
+    ("jwt", r"eyJ[A-Za-z0-9_-]{8}", _B + r"eyJ[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{8,2000}\.[A-Za-z0-9_-]{8,1000}"),
+    ("hugging_face", r"hf_", _B + r"hf_[A-Za-z0-9]{30,40}"),
+    ("npm", r"npm_", _B + r"npm_[A-Za-z0-9]{36}"),
+    ("pypi", r"pypi-", _B + r"pypi-[A-Za-z0-9_-]{50,250}"),
+    ("sendgrid", r"SG\.", _B + r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{30,60}"),
+    ("twilio", r"(?:SK|AC)[0-9a-f]{32}", _B + r"(?:SK|AC)[0-9a-f]{32}(?![A-Za-z0-9])"),
+    ("digitalocean", r"do[por]_v1_", _B + r"do[por]_v1_[a-f0-9]{40,64}"),
+    ("groq_xai", r"gsk_|xai-", _B + r"(?:gsk_|xai-)[A-Za-z0-9]{30,100}"),
+    ("tidegate", r"tg_", _B + r"tg_[A-Za-z0-9_-]{24,100}"),
+    ("url_password", r"://[^\s/@:]{1,64}:[^\s/@:]", r"(?<=://)[^\s/@:]{1,64}:[^\s/@:]{3,128}(?=@[A-Za-z0-9])"),
+)  # fmt: skip
+
+SEPARATOR = r"\s,;{}<>|`"
+_CHAR = f"[^{SEPARATOR}]"
+_NAME = (
+    r"(?:api[_-]?key|apikey|access[_-]?key(?:[_-]?id)?|secret(?:[_-]?(?:access[_-]?)?key)?|client[_-]?secret|private[_-]?key|"
+    r"auth[_-]?token|access[_-]?token|refresh[_-]?token|token|passwd|password|passphrase|pwd|authorization)"
+)
+_LINK = rf"{_CHAR}*?(?:(?i:{_NAME}|bearer|basic)[\"'\]]{{0,2}}|[:=][\"'(]{{0,2}})(?!{_CHAR})"
+_TRIGGER = r"(?:[A-Za-z0-9_-]{10}|[:=]|xox)"
+ZONE = rf"(?<!{_CHAR})(?:(?:{_LINK}[ \t>]{{1,4}}(?={_CHAR})){{1,6}}{_CHAR}+|{_CHAR}*?{_TRIGGER}{_CHAR}*|{_LINK})"
+"""A token that is long or has a colon or an equals sign; and tokens that end in something which the next one belongs to (a
+name such as `api_key`, an equals sign, `Bearer`), up to six of them, with the token they lead to."""
+
+_ASSIGNED = re.compile(
+    rf"(?i)(?P<name>{_NAME})[\"'\]]{{0,2}}\s{{0,4}}(?::=|=>|[:=]{{1,3}})\s{{0,4}}[\"'(]{{0,2}}(?:(?:bearer|basic)\s{{1,4}})?"
+    r"(?P<value>[^\s\"'(),;{}<>|`]{6,256})"
+)
+_PLACEHOLDER = re.compile(
+    r"(?i)^(?:\$|%|\*+$|x+$|\.+$|<|\[)|your|example|changeme|change_me|placeholder|redacted|dummy|environ|getenv|process\.env|"
+    r"^(?:none|null|true|false|undefined|string|str|secret|password|token)$|^\[\["
+)
+
+
+class Vendor:
+    """API_KEY by the form that its vendor gave it."""
+
+    kind = "API_KEY"
+
+    def __init__(self, gate: str, pattern: str) -> None:
+        self.gates = (gate,)
+        self._regex = re.compile(pattern)
+
+    def find(self, zone: str, before: str) -> list[Span]:
+        return [Span(self.kind, m.start(), m.end()) for m in self._regex.finditer(zone)]
+
+
+class Assigned:
+    """API_KEY or PASSWORD by the name it is given to, if the value looks like one. Words and stand-ins do not."""
+
+    kind = "API_KEY"
+    gates = (rf"(?i){_NAME}[\"'\]]{{0,2}}\s{{0,4}}[:=]",)
+
+    def find(self, zone: str, before: str) -> list[Span]:
+        spans = []
+        for match in _ASSIGNED.finditer(zone):
+            secret = match["name"].lower().startswith("pass") or match["name"].lower() == "pwd"
+            value = match["value"].rstrip(".")
+            if looks_secret(value, 2.5 if secret else 3.0):
+                start = match.start("value")
+                spans.append(Span("PASSWORD" if secret else self.kind, start, start + len(value), 0.7))
+        return spans
+
+
+def entropy(text: str) -> float:
+    """Shannon entropy in bits per character."""
+    total = len(text)
+    return -sum(n / total * math.log2(n / total) for n in Counter(text).values()) if total else 0.0
+
+
+def looks_secret(value: str, bits: float) -> bool:
+    """Random enough for a credential: letters with digits or marks, or long, and not a known stand-in."""
+    if len(value) < 8 or _PLACEHOLDER.search(value):
+        return False
+    classes = sum(bool(re.search(kind, value)) for kind in ("[a-z]", "[A-Z]", "[0-9]", "[^A-Za-z0-9]"))
+    if classes < 2 or (value.isalpha() and len(value) < 24):
+        return False
+    if "." in value and re.fullmatch(r"[A-Za-z_][\w.]*", value) and not re.search(r"\d{2}", value):
+        return False  # code: `config.api_key`
+    return entropy(value) >= bits
+
+
+def scanner() -> Scanner:
+    """The scanner of a `use: secrets` check."""
+    recognisers = [*(Vendor(gate, pattern) for _, gate, pattern in VENDORS), Assigned()]
+    return Several([Zones(SEPARATOR, ZONE, recognisers), PrivateKeys()])

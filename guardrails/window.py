@@ -1,0 +1,64 @@
+"""The hold-back: feeds a growing text through a scanner and lets go of what is settled. Pure, no I/O, no clock.
+
+Law: for every chunking of every text, what is released is the same, and no character of a span is ever released.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from guardrails.scanner import CONTEXT, Scanner
+from guardrails.spans import Span
+
+
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """The next `length` characters of the text: clean if `span` is None, else the span they are."""
+
+    length: int
+    span: Span | None = None
+
+
+class Window:
+    """One text on its way through one scanner."""
+
+    __slots__ = ("_context", "_held", "_scanner")
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._held = ""
+        self._context = ""
+
+    @property
+    def held(self) -> int:
+        """Characters kept back now."""
+        return len(self._held)
+
+    def push(self, chunk: str) -> list[Piece]:
+        """What `chunk` lets go, in order of the text. Pieces never overlap what was given before."""
+        self._held += chunk
+        cut = self._scanner.settle(self._held, len(self._held))
+        return self._release(cut) if cut else []
+
+    def finish(self) -> list[Piece]:
+        """Everything still held, now that nothing more will come."""
+        return self._release(len(self._held)) if self._held else []
+
+    def text(self, length: int) -> str:
+        """The first `length` characters held; for callers that need the text of a piece before it goes."""
+        return self._held[:length]
+
+    def _release(self, cut: int) -> list[Piece]:
+        text = self._context + self._held[:cut]
+        begin = len(self._context)
+        pieces: list[Piece] = []
+        at = begin
+        for span in self._scanner.find(text, begin):
+            if span.start > at:
+                pieces.append(Piece(span.start - at))
+            pieces.append(Piece(span.end - span.start, span))
+            at = span.end
+        if at < len(text):
+            pieces.append(Piece(len(text) - at))
+        self._held = self._held[cut:]
+        self._context = text[-CONTEXT:]
+        return pieces

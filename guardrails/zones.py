@@ -1,0 +1,145 @@
+"""Token zones: the places of a text where a pattern may be, found cheaply, and each looked at on its own.
+
+Almost all PII and all keys are one run of characters without spaces (`bob@example.com`, `sk-...`) or a few such runs
+joined in a way that shows (`4111 1111 1111 1111`, `api_key = "..."`). So a text is cut into *tokens* (maximal runs without a
+separator) and a *zone* is a token that looks suspicious plus those that join it. Recognisers see one zone at a time.
+
+Looking at zones on their own is what makes streams exact and not approximate: a zone is decided as soon as the token after
+it is complete and does not join, whatever follows; so cutting a text between zones can change nothing. It also bounds the
+work: no recogniser ever sees more than one zone, so its worst case is that of a short text. What it costs: nothing that
+spans two unjoined tokens is found here (names and phrases have scanners of their own).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import re2
+
+from guardrails.scanner import CONTEXT
+from guardrails.spans import Span, resolve
+
+TOKEN_LIMIT = 2048
+"""A token longer than this is cut at every multiple of it, so that text without spaces cannot be held for ever. What lies
+across such a cut is missed; real values are far shorter."""
+
+
+class Recogniser(Protocol):
+    """One entity's own knowledge. `gates` are RE2 patterns; at least one must hit any text that has the entity, and must
+    hit it inside the zone too. RE2 has ASCII `\\b` and `\\w` and no look-around, so a gate is wider than the recogniser."""
+
+    kind: str
+    gates: Sequence[str]
+
+    def find(self, zone: str, before: str) -> list[Span]:
+        """Spans within `zone`; `before` is up to `CONTEXT` characters of text to its left."""
+        ...
+
+
+class Gate:
+    """One RE2 set over all recognisers: which of them can have a hit in this text? Linear time whatever the text, and
+    one pass however many patterns. Measured: 0.1 ms for 44 patterns over 8,000 tokens, where `re` takes 57 ms."""
+
+    def __init__(self, recognisers: Sequence[Recogniser]) -> None:
+        options = re2.Options()
+        options.max_mem = 16 << 20
+        options.log_errors = False
+        self._set = re2.Set.SearchSet(options)
+        self._owner: list[int] = []
+        for index, recogniser in enumerate(recognisers):
+            for pattern in recogniser.gates:
+                self._set.Add(pattern)
+                self._owner.append(index)
+        self._set.Compile()
+
+    def open_for(self, text: str) -> Sequence[int]:
+        """Indices of the recognisers that must look, in order. Empty for clean text."""
+        hits = self._set.Match(text.encode("utf-8", "replace"))
+        if not hits:
+            return ()
+        owner = self._owner
+        return sorted({owner[hit] for hit in hits})
+
+
+class Zones:
+    """A scanner made of a token grammar and recognisers.
+
+    `zone` matches one zone, starting at a token's first character and ending at a token's last, and must be linear (no
+    nested quantifiers over the same characters). `separator` is the body of a character class.
+    """
+
+    def __init__(self, separator: str, zone: str, recognisers: Sequence[Recogniser]) -> None:
+        self.recognisers = tuple(recognisers)
+        self._gate = Gate(self.recognisers)
+        self._zone = re.compile(zone)
+        self._long = re.compile(f"[^{separator}]{{{TOKEN_LIMIT + 1},}}")
+        self._run = re.compile(f"[^{separator}]*")
+        self._separator = re.compile(f"[{separator}]")
+
+    def find(self, text: str, begin: int = 0) -> list[Span]:
+        if not self._gate.open_for(text[begin:] if begin else text):
+            return []
+        spans: list[Span] = []
+        for start, end in self._zones(text, begin):
+            found = self._look(text, start, end)
+            if found:
+                spans += found
+        return spans
+
+    def settle(self, text: str, limit: int) -> int:
+        """Down to the start of the unfinished token, then to the start of any zone that crosses or touches the end."""
+        boundary = len(text) - self._tail(text)
+        forced = (len(text) - boundary - 1) // TOKEN_LIMIT * TOKEN_LIMIT if boundary < len(text) else 0
+        boundary += forced
+        limit = min(limit, boundary)
+        if not limit:
+            return 0
+        start, end = 0, 0
+        for start, end in self._zones(text[:boundary], 0):
+            if start < limit < end:
+                return start
+        if end and start < limit and not forced and not text[end:boundary].strip():
+            return start
+        return limit if limit == boundary else self._token_start(text, limit)
+
+    def _token_start(self, text: str, limit: int) -> int:
+        """The greatest cut <= `limit` that is not inside a token."""
+        start = limit - self._tail(text[:limit])
+        if start == limit or self._separator.match(text, limit):
+            return limit
+        return start + (limit - start) // TOKEN_LIMIT * TOKEN_LIMIT
+
+    def _tail(self, text: str) -> int:
+        """Length of the token that `text` ends in. Matched backwards, which is linear where a search is not."""
+        match = self._run.match(text[::-1])
+        assert match is not None
+        return match.end()
+
+    def _zones(self, text: str, begin: int) -> Iterator[tuple[int, int]]:
+        for start, end in self._pieces(text, begin):
+            # A slice and not `pos`: what stands before a cut must not be seen by the zone's look-behind.
+            piece = text if (start, end) == (0, len(text)) else text[start:end]
+            for match in self._zone.finditer(piece):
+                yield start + match.start(), start + match.end()
+
+    def _pieces(self, text: str, begin: int) -> Iterator[tuple[int, int]]:
+        """The text, cut inside tokens that are too long; almost always the text itself."""
+        start = begin
+        if len(text) - begin > TOKEN_LIMIT:
+            for match in self._long.finditer(text, begin):
+                for cut in range(match.start() + TOKEN_LIMIT, match.end(), TOKEN_LIMIT):
+                    yield start, cut
+                    start = cut
+        yield start, len(text)
+
+    def _look(self, text: str, start: int, end: int) -> list[Span]:
+        zone = text[start:end]
+        indices = self._gate.open_for(zone)
+        if not indices:
+            return []
+        before = text[max(0, start - CONTEXT) : start]
+        spans = [span.moved(start) for i in indices for span in self.recognisers[i].find(zone, before)]
+        return resolve(spans)
+
