@@ -73,6 +73,7 @@ def test_every_secret_the_manifests_want_is_made_in_the_readme() -> None:
         wanted |= {(name, "") for name in re.findall(r"secretName: ([\w-]+)", text)}
     assert {name for name, _ in wanted} == {
         "tidegate-access",
+        "tidegate-hashing",
         "tidegate-providers",
         "tidegate-stores",
         "tidegate-redis",
