@@ -26,8 +26,7 @@ from gateway.core.fingerprint import digest
 from gateway.core.ports import Decider, Embed, Transform
 
 if TYPE_CHECKING:
-    from qdrant_client import AsyncQdrantClient
-
+    from cache.backends.qdrant_server import QdrantLink
     from cache.backends.redis_link import RedisLink
 
 _SWEEP_EVERY = 30.0
@@ -55,7 +54,7 @@ class Caches:
         self.writer = Writer()
         self.redis: RedisLink | None = _link(redis, clock) if redis else None
         """The multiplexed connection, for others who need one; None without Redis."""
-        self._client: AsyncQdrantClient | None = None
+        self._server: QdrantLink | None = None
         self._exact: dict[str, ExactStore] = {}
         self._vectors: dict[str, VectorStore] = {}
         self._sweeper: asyncio.Task[None] | None = None
@@ -73,10 +72,10 @@ class Caches:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
         await self.writer.close()
-        for store in (*self._exact.values(), *self._vectors.values()):
+        for store in self._stores():
             await store.close()
-        if self._client is not None:
-            await self._client.close()
+        if self._server is not None:
+            await self._server.close()
         if self.redis is not None:
             await self.redis.close()
 
@@ -158,12 +157,12 @@ class Caches:
         """numpy and the Qdrant client are loaded only where a route needs them: 25 and 54 MB."""
         entries = config.max_entries
         if is_server(self._qdrant):
-            from cache.backends.qdrant_server import QdrantServer, connect
+            from cache.backends.qdrant_server import QdrantLink, QdrantServer
 
-            if self._client is None:
-                self._client = connect(self._qdrant)
+            if self._server is None:
+                self._server = QdrantLink(self._qdrant)
             return QdrantServer(
-                self._client, self._clock, route=route, encoder=embed.id, dim=embed.dim, max_entries=entries
+                self._server.client, self._clock, route=route, encoder=embed.id, dim=embed.dim, max_entries=entries
             )
         sizes: dict[str, Any] = {"dim": embed.dim, "max_entries": entries, "max_bytes": config.max_bytes}
         if kept_on_disk(self._qdrant):
@@ -175,6 +174,9 @@ class Caches:
 
         return VectorMemory(self._clock, **sizes)
 
+    def _stores(self) -> list[ExactStore | VectorStore]:
+        return [*self._exact.values(), *self._vectors.values()]
+
     def _stores_of(self, route: str) -> list[ExactStore | VectorStore]:
         stores: list[ExactStore | VectorStore | None] = [self._exact.get(route), self._vectors.get(route)]
         return [store for store in stores if store is not None]
@@ -182,7 +184,7 @@ class Caches:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_EVERY)
-            for store in (*self._exact.values(), *self._vectors.values()):
+            for store in self._stores():
                 with contextlib.suppress(StoreDown):
                     await store.sweep()
 

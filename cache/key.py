@@ -57,7 +57,7 @@ class Keyer:
 
     def exact(self, exchange: Exchange) -> str | None:
         """64 hex digits, or None when this request has no key: nobody known asks, no plan, or a body that canonical
-        JSON cannot say (an integer beyond 64 bits)."""
+        JSON cannot say (half a surrogate pair, nesting beyond the stack)."""
         return self._hash("exact", exchange, "")
 
     def partition(self, exchange: Exchange, question: Slot, encoder: str) -> str | None:

@@ -103,7 +103,8 @@ def stem(word: str) -> str:
         if base != word and len(base) >= 3:
             word = base[:-1] if base[-1] == base[-2] and base[-1] not in "aeios" else base
             break
-    word = word.removesuffix("e")
+    if len(word) > 3 and not word.endswith("ee"):
+        word = word.removesuffix("e")
     return word[:-1] + "i" if word.endswith("y") else word
 
 

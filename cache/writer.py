@@ -25,6 +25,7 @@ class Writer:
         self._max_bytes = max_bytes
         self._queue: deque[tuple[int, Job]] = deque()
         self._bytes = 0
+        self._running = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -59,7 +60,7 @@ class Writer:
             async with asyncio.timeout(limit):
                 await self.drained()
         except TimeoutError:
-            self.dropped += len(self._queue)
+            self.dropped += len(self._queue) + self._running
         self._queue.clear()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -80,7 +81,9 @@ class Writer:
             self._wake.clear()
             while self._queue:
                 batch = [self._queue.popleft() for _ in range(min(_TOGETHER, len(self._queue)))]
+                self._running = len(batch)
                 results = await asyncio.gather(*(job() for _, job in batch), return_exceptions=True)
+                self._running = 0
                 self._bytes -= sum(size for size, _ in batch)
                 failed = sum(isinstance(result, Exception) for result in results)
                 self.failed += failed

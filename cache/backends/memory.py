@@ -10,7 +10,8 @@ from cache.backends.evict import Policy, order_of
 from gateway.core.clock import Clock
 
 _OVERHEAD = 512
-"""Bytes an entry costs beside its value: keys, dict slots, objects. Measured as 430 on CPython 3.11, rounded up."""
+"""Bytes an entry costs beside its value: id, dict slots, objects. 275 to 295 by tracemalloc at 10,000 entries on CPython
+3.11; rounded up, because dicts grow in steps."""
 
 
 class _Kept(msgspec.Struct, frozen=True, gc=False):

@@ -27,13 +27,19 @@ _AT_ONCE = 1000
 """Most entries evicted by one sweep."""
 
 
-def connect(url: str) -> AsyncQdrantClient:
-    """A client for `http(s)://[:api-key@]host[:port]`. Connects on first use."""
-    parts = urlsplit(url)
-    key = unquote(parts.password) if parts.password else None
-    host = parts.hostname or "localhost"
-    bare = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or 6333}{parts.path}"
-    return AsyncQdrantClient(url=bare, api_key=key, timeout=5, check_compatibility=False)
+class QdrantLink:
+    """The client of one process, shared by its routes. Connects on first use."""
+
+    def __init__(self, url: str) -> None:
+        """`url`: `http(s)://[:api-key@]host[:port]`."""
+        parts = urlsplit(url)
+        key = unquote(parts.password) if parts.password else None
+        host = parts.hostname or "localhost"
+        bare = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or 6333}{parts.path}"
+        self.client = AsyncQdrantClient(url=bare, api_key=key, timeout=5, check_compatibility=False)
+
+    async def close(self) -> None:
+        await self.client.close()
 
 
 class QdrantServer:

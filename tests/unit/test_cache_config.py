@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from cache.config import CacheConfig, ExactConfig, SemanticConfig, describe, problems
+from gateway.core.units import Duration, Size
+
+
+def test_the_contracts_example_reads() -> None:
+    """The block in the documentation is a valid configuration without problems."""
+    config = msgspec.convert(
+        {
+            "partition": "user",
+            "exact": {"ttl": 3600.0, "max_entries": 10000, "evict": "lru"},
+            "semantic": {"ttl": 3600.0, "threshold": 0.93, "max_false_hit_rate": 0.01, "verify_sample": 0.02},
+        },
+        CacheConfig,
+    )
+    assert config == CacheConfig(exact=ExactConfig(), semantic=SemanticConfig())
+    assert problems(config, "routes.default.cache") == []
+
+
+@pytest.mark.parametrize("wrong", [{"partitoin": "user"}, {"partition": "world"}, {"exact": {"evict": "random"}}])
+def test_what_is_not_known_is_refused(wrong: dict[str, object]) -> None:
+    """Unknown names and words are errors, not ignored."""
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(wrong, CacheConfig)
+
+
+def test_every_problem_is_named_by_its_path() -> None:
+    """Each value out of bounds is one line that says where it stands, what it is and what it may be."""
+    config = CacheConfig(
+        exact=ExactConfig(ttl=Duration(0), max_entries=0, max_bytes=Size(5)),
+        semantic=SemanticConfig(
+            ttl=Duration(1e9),
+            threshold=1.5,
+            max_false_hit_rate=-1,
+            verify_sample=2,
+            max_entries=60_000,
+            max_temperature=-1,
+        ),
+    )
+    found = problems(config, "routes.a.cache", qdrant="vectors", workers=4)
+    places = [line.split(": ")[0] for line in found]
+    assert places == [
+        "routes.a.cache.exact.ttl",
+        "routes.a.cache.exact.max_entries",
+        "routes.a.cache.exact.max_bytes",
+        "routes.a.cache.semantic.ttl",
+        "routes.a.cache.semantic.threshold",
+        "routes.a.cache.semantic.max_false_hit_rate",
+        "routes.a.cache.semantic.verify_sample",
+        "routes.a.cache.semantic.max_temperature",
+        "routes.a.cache.semantic.max_entries",
+        "qdrant",
+    ]
+    assert "1.5 is not between 0 and 1" in found[4]
+
+
+def test_a_server_lifts_the_limits_of_one_process() -> None:
+    """With a Qdrant server neither many entries nor many workers are a problem."""
+    config = CacheConfig(semantic=SemanticConfig(max_entries=1_000_000))
+    assert problems(config, "c", qdrant="http://qdrant:6333", workers=8) == []
+
+
+def test_what_is_not_enforced_is_said() -> None:
+    """The description says plainly that the false-hit rate is not yet enforced and what Redis decides itself."""
+    config = CacheConfig(exact=ExactConfig(), semantic=SemanticConfig())
+    lines = "\n".join(describe(config, redis=True, qdrant="vectors"))
+    assert "max_false_hit_rate 0.01 and verify_sample 0.02 are not enforced yet" in lines
+    assert "max_entries, max_bytes and evict are not applied there" in lines
+    assert "on disk in vectors" in lines
+    assert describe(CacheConfig()) == ["no cache"]
+    assert "lru" in "\n".join(describe(CacheConfig(exact=ExactConfig())))

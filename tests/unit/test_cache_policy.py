@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from cache.policy import HEADER, OnlyIfCached, bypassed, control_of, down, missed
+from cache.stores import StoreDown
+from gateway.core.errors import NotCached
+from gateway.core.exchange import Exchange
+from tests.fixtures.cache_world import exchange
+
+
+def told(value: str) -> Exchange:
+    return exchange("hi", headers={HEADER: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "known"),
+    [
+        ("no-store", {"no-store"}),
+        ("No-Cache , only-if-cached", {"no-cache", "only-if-cached"}),
+        ("max-age=0, private", set()),
+        ("", set()),
+        ("x" * 10_000 + ",no-store", set()),
+    ],
+)
+def test_the_header_speaks_https_words(value: str, known: set[str]) -> None:
+    """Known directives are taken whatever their case and order; others are ignored, and length is bounded."""
+    assert control_of(told(value)) == known
+
+
+async def test_only_if_cached_never_calls_a_model() -> None:
+    """Where no cache answered, `only-if-cached` ends in a 504 that tells the SDKs not to retry, caches or not."""
+    with pytest.raises(NotCached) as caught:
+        await OnlyIfCached(None).decide(told("only-if-cached"))
+    assert caught.value.wire.status == 504
+    assert caught.value.name == "not_cached"
+    assert caught.value.headers == {"x-should-retry": "false"}
+    assert await OnlyIfCached(None).decide(exchange("hi")) is None
+
+
+def test_a_miss_stays_a_miss() -> None:
+    """When a later cache has no part in the request, the earlier one's miss is still told."""
+    made = exchange("hi")
+    missed(made)
+    bypassed(made, "semantic:tools")
+    assert (made.cache.result, made.cache.reason) == ("miss", "semantic:tools")
+
+
+def test_a_cache_that_failed_is_a_miss_that_says_so_once() -> None:
+    """A dead store is named in `degraded`, once."""
+    made = exchange("hi")
+    down(made, "exact_cache", StoreDown("timeout"))
+    down(made, "exact_cache", StoreDown("timeout"))
+    assert made.degraded == ["exact_cache"]
+    assert (made.cache.result, made.cache.reason) == ("miss", "exact_cache:timeout")
