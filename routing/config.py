@@ -1,0 +1,152 @@
+"""A route's `match:` and `intents:` sections, and what can be wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+import string
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from gateway.core.units import Duration
+from routing.examples import OUT_OF_SCOPE, UNCLEAR, Examples, ExamplesError, load_examples
+
+Found = tuple[str, str]
+"""The path of a config key, and what is wrong with its value."""
+
+_ACTIONS = ("answer", "model", "handoff", "clarify")
+
+
+class RouteMatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which requests a route serves: those that ask for one of these models. A name that is not under `models:` is the
+    route's own, and the route's intents decide what answers it."""
+
+    models: list[str] = []
+
+
+class Then(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens to an intent: exactly one of these, but `handoff` may come with an `answer` to say."""
+
+    answer: str | None = None
+    """Said as it stands; no model is called."""
+    model: str | None = None
+    """A key of `models:`."""
+    handoff: str | None = None
+    """Who takes over, for the application: told in `x-tidegate-handoff`."""
+    clarify: str | None = None
+    """A question, asked once in a conversation. `{first}` and `{second}` are the two likeliest intents' names."""
+
+
+class IntentsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a route does by what the user wants."""
+
+    examples: str | dict[str, list[str]]
+    """A YAML file of intent -> example utterances, relative to the config file; or that mapping itself. Examples under
+    `out_of_scope` show what is not meant. Eight or more of every intent classify better than fewer."""
+    below: float = 0.5
+    """Confidence under this is `out_of_scope`. At 0.5 about 4 % of good questions are refused."""
+    margin: float = 0.1
+    """When the best two intents are closer than this, `unclear`. 0.1 is 55 to 45."""
+    then: dict[str, Then] = {}
+    """By intent, `out_of_scope` or `unclear`. What is not here goes to the model that was asked for."""
+    default: str | None = None
+    """The model for what `then` does not settle, when the name asked for is not a model. Absent: the first in `then`."""
+    budget: Duration = Duration(0.03)
+    """Time for embedding one question. After it the request goes on without an intent."""
+
+
+def problems(
+    route: str, match: RouteMatch | None, intents: IntentsConfig | None, models: Collection[str], base: Path
+) -> Iterator[Found]:
+    """Everything wrong with one route's sections. `models`: the aliases; `base`: the config file's folder."""
+    path = f"routes.{route}"
+    asked = match.models if match is not None else []
+    for at, name in enumerate(asked):
+        if not name:
+            yield f"{path}.match.models[{at}]", "is empty"
+        elif name in asked[:at]:
+            yield f"{path}.match.models[{at}]", f"{name!r} is listed twice"
+        elif intents is None and name not in models:
+            yield (
+                f"{path}.match.models[{at}]",
+                _no_model(name, models) + "; only a route with intents may have a name of its own",
+            )
+    if intents is None:
+        return
+    where = f"{path}.intents"
+    for field in ("below", "margin"):
+        value = getattr(intents, field)
+        if not 0.0 <= value <= 1.0:
+            yield f"{where}.{field}", f"{value} is not between 0 and 1"
+    if not 0.001 <= intents.budget <= 5.0:
+        yield f"{where}.budget", f"{intents.budget:g}s is not between 1ms and 5s"
+    if intents.default is not None and intents.default not in models:
+        yield f"{where}.default", _no_model(intents.default, models)
+    examples = None
+    try:
+        examples = load_examples(intents.examples, base)
+    except ExamplesError as error:
+        yield f"{where}.examples", str(error)
+    for name, then in intents.then.items():
+        yield from _then(f"{where}.then.{name}", name, then, models, examples)
+    nameless = [name for name in asked if name not in models]
+    if nameless and default_model(intents) is None:
+        yield (
+            f"{where}.default",
+            f"missing: {nameless[0]!r} is not a model, so say which model answers what `then` does not settle",
+        )
+
+
+def overlaps(matches: Mapping[str, RouteMatch | None]) -> Iterator[Found]:
+    """Models that two routes claim. `matches`: by route name."""
+    owner: dict[str, str] = {}
+    for route, match in matches.items():
+        for at, model in enumerate(match.models if match is not None else []):
+            first = owner.setdefault(model, route)
+            if first != route:
+                yield f"routes.{route}.match.models[{at}]", f"{model!r} is already served by route {first!r}"
+
+
+def default_model(intents: IntentsConfig) -> str | None:
+    """The model for what no action settles, when the name asked for is not itself a model."""
+    if intents.default is not None:
+        return intents.default
+    return next((then.model for then in intents.then.values() if then.model is not None), None)
+
+
+def _then(where: str, name: str, then: Then, models: Collection[str], examples: Examples | None) -> Iterator[Found]:
+    given = [action for action in _ACTIONS if getattr(then, action) is not None]
+    if len(given) != 1 and given != ["answer", "handoff"]:
+        yield where, f"needs exactly one of {', '.join(_ACTIONS)}; it has {', '.join(given) or 'none'}"
+    for action in given:
+        if not getattr(then, action).strip():
+            yield f"{where}.{action}", "is empty"
+    if then.model is not None and then.model not in models:
+        yield f"{where}.model", _no_model(then.model, models)
+    if then.clarify is not None:
+        yield from _template(f"{where}.clarify", then.clarify)
+    if examples is not None and name not in (OUT_OF_SCOPE, UNCLEAR, *examples.intents):
+        known = (OUT_OF_SCOPE, UNCLEAR, *examples.intents)
+        yield where, f"no examples are given for an intent called {name!r}{did_you_mean(name, known)}"
+
+
+def _template(where: str, template: str) -> Iterator[Found]:
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        yield where, f"not a template: {error}; write {{{{ and }}}} for braces"
+        return
+    for _, field, form, conversion in parts:
+        if field is not None and (field not in ("first", "second") or form or conversion):
+            yield where, f"{{{field}}} is not known; only {{first}} and {{second}} are"
+
+
+def _no_model(name: str, models: Iterable[str]) -> str:
+    return f"no model is called {name!r}{did_you_mean(name, models)}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean ...?)`, or nothing."""
+    close = difflib.get_close_matches(name[:128], list(known), n=1, cutoff=0.55)
+    return f" (did you mean {close[0]!r}?)" if close else ""

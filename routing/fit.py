@@ -1,0 +1,83 @@
+"""From example vectors to a head: a logistic layer where there are examples enough, else centroids; then calibration
+on examples held out. Deterministic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from routing.calibration import Signals, calibrate
+from routing.head import Head, Layer
+from routing.logistic import fit_logistic
+
+Array = np.ndarray[Any, Any]
+
+ENOUGH = 8
+"""Examples of every intent from which the logistic layer is used. On CLINC150: 10 examples, 90.7 % against 89.2 % for
+centroids; with fewer, one odd example bends it more than it does a mean."""
+_C = 30.0
+"""Inverse regularisation. 3 to 100 tried: accuracy within 0.5 %."""
+_FOLDS = 5
+_MOST_ROWS_FOR_ALL_FOLDS = 2000
+"""Above this one fold is held out, not five in turn: its fifth is sample enough, and fitting takes seconds."""
+_MOST_ROWS_FOR_ONE_OUT = 200
+
+
+def fit_head(vectors: Array, labels: list[str], outside: Array, *, encoder: str) -> Head:
+    """`vectors`: (rows, dim), unit rows; `labels`: the intent of each; `outside`: out-of-scope rows, maybe none.
+
+    15,000 rows of 150 intents take about 10 s on one core, 500 rows of ten about 0.1 s.
+    """
+    intents = tuple(sorted(set(labels)))
+    number = {name: at for at, name in enumerate(intents)}
+    y = np.array([number[label] for label in labels])
+    order = np.argsort(y, kind="stable")
+    x, y = np.ascontiguousarray(vectors[order], dtype=np.float32), y[order]
+    outside = np.ascontiguousarray(outside, dtype=np.float32).reshape(-1, x.shape[1])
+    counts = np.bincount(y)
+    logistic = bool(counts.min() >= ENOUGH and len(intents) > 1)
+    layer = _layer(x, y, outside, logistic=logistic)
+    held, truth = _held_out(x, y, outside, logistic=logistic)
+    calibration = calibrate(held, truth, prior=5.0 if logistic else 0.6)
+    return Head(encoder, "logistic" if logistic else "centroid", intents, layer, calibration)
+
+
+def _layer(x: Array, y: Array, outside: Array, *, logistic: bool) -> Layer:
+    """`y` ascending, every value 0..max present."""
+    classes = int(y[-1]) + 1
+    starts = np.searchsorted(y, np.arange(classes + 1))
+    if logistic:
+        weights, biases = fit_logistic(x, y, classes, c=_C)
+    else:
+        sums = np.add.reduceat(x, starts[:-1], axis=0)
+        weights = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
+        biases = np.zeros(classes, np.float32)
+    return Layer(weights, biases, x, starts, outside)
+
+
+def _held_out(x: Array, y: Array, outside: Array, *, logistic: bool) -> tuple[list[Signals], list[int]]:
+    """The signals of examples under layers that did not see them, and their intents."""
+    held: list[Signals] = []
+    truth: list[int] = []
+    for fold in _folds(y, logistic=logistic):
+        layer = _layer(x[~fold], y[~fold], outside, logistic=logistic)
+        held += [layer.signals(row) for row in x[fold]]
+        truth += y[fold].tolist()
+    return held, truth
+
+
+def _folds(y: Array, *, logistic: bool) -> Iterator[Array]:
+    """Masks of rows to hold out. An intent's only example is never held out, so no fold lacks an intent."""
+    counts = np.bincount(y)
+    rank = np.arange(len(y)) - np.searchsorted(y, y)
+    alone = counts[y] < 2
+    if not logistic and len(y) <= _MOST_ROWS_FOR_ONE_OUT:
+        for at in np.flatnonzero(~alone):
+            yield np.arange(len(y)) == at
+        return
+    for fold in range(_FOLDS if len(y) <= _MOST_ROWS_FOR_ALL_FOLDS else 1):
+        mask = (rank % _FOLDS == fold) & ~alone
+        if mask.any():
+            yield mask

@@ -1,0 +1,101 @@
+"""The `route` stage: which models may answer this request, or an answer that needs none."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from gateway.core.answer import Answer, AnswerKind
+from gateway.core.exchange import Exchange
+from gateway.core.facts import Key
+from gateway.core.response import said
+from routing.clarify import title
+from routing.config import IntentsConfig, Then
+from routing.conversation import Turn, turn_of
+from routing.intents import Intent, Intents
+from routing.plans import Plans
+
+DEGRADED = "intent_router"
+"""In `x-tidegate-degraded` when a request went on without an intent because the encoder was missing or slow."""
+
+
+class PlanRouter:
+    """Decider for routes without intents: the plan of the model asked for. A look-up in a table made at start."""
+
+    name = "route"
+    consumes: tuple[Key[Any], ...] = ()
+    produces: tuple[Key[Any], ...] = ()
+
+    def __init__(self, plans: Plans) -> None:
+        self._plans = plans
+
+    async def decide(self, exchange: Exchange) -> Answer | None:
+        exchange.plan = self._plans.asked(exchange)
+        return None
+
+
+class IntentRouter:
+    """Decider for routes with intents. Never fails a request: without an intent, the model asked for answers.
+
+    What an intent does is the operator's word, so the model it names is not compared with the caller's own list.
+    """
+
+    name = "route"
+    consumes: tuple[Key[Any], ...] = ()
+    produces: tuple[Key[Any], ...] = ()
+
+    def __init__(self, plans: Plans, config: IntentsConfig, intents: Intents, *, default: str | None) -> None:
+        """`default`: the model for names that are no model. Raises ValueError if an action names none."""
+        for name, then in config.then.items():
+            if then.model is not None and then.model not in plans:
+                raise ValueError(f"intent {name!r} goes to {then.model!r}, which is no model")
+        self._plans = plans
+        self._then = config.then
+        self._intents = intents
+        self._default = default
+        self._budget = config.budget
+
+    async def decide(self, exchange: Exchange) -> Answer | None:
+        request = exchange.asked()
+        turn = turn_of(request) if request.operation != "embeddings" else None
+        intent = await self._intent(exchange, turn) if turn is not None else None
+        then: Then | None = None
+        if turn is not None and intent is not None:
+            exchange.intent, exchange.intent_score = intent.name, round(intent.score, 4)
+            then = self._then.get(intent.name)
+            answer = self._answer(exchange, intent, then, turn) if then is not None else None
+            if answer is not None:
+                return answer
+        plan = self._plans.get(then.model) if then is not None and then.model is not None else None
+        exchange.plan = plan or self._plans.asked(exchange, self._default)
+        return None
+
+    async def _intent(self, exchange: Exchange, turn: Turn) -> Intent | None:
+        try:
+            async with asyncio.timeout(min(self._budget, exchange.remaining())):
+                intent = await self._intents.of(turn)
+        except Exception:  # whatever is wrong with the encoder, the request can be answered without it
+            intent = None
+        if intent is None:
+            exchange.degraded.append(DEGRADED)
+        return intent
+
+    def _answer(self, exchange: Exchange, intent: Intent, then: Then, turn: Turn) -> Answer | None:
+        """None when a model must answer: the action says so, the question was asked before, or a tool has just
+        answered and the model is in the middle of its work."""
+        if turn.in_tools or intent.again:
+            return None
+        if then.clarify is not None:
+            question = then.clarify.format(first=title(intent.first), second=title(intent.second))
+            return None if question in turn.said else self._say(exchange, "clarify", question)
+        if then.handoff is not None:
+            words = then.answer or f"I am handing this over to {title(then.handoff)}."
+            return self._say(exchange, "handoff", words, {"x-tidegate-handoff": then.handoff})
+        if then.answer is not None:
+            return self._say(exchange, "canned", then.answer)
+        return None
+
+    def _say(self, exchange: Exchange, kind: AnswerKind, text: str, headers: dict[str, str] | None = None) -> Answer:
+        """The edge tells the intent itself, so it is not among the headers."""
+        model, created = exchange.asked().model, exchange.clock.wall() // 10**9
+        return Answer(kind, said(text, id=exchange.id, model=model, created=created), headers=headers or {})
