@@ -1,0 +1,195 @@
+"""One contract, every store. What the caches rely on holds for each of them, real Redis and Qdrant's own code included."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qdrant_client import AsyncQdrantClient
+
+from cache.backends.memory import MemoryStore
+from cache.backends.qdrant_server import QdrantServer
+from cache.backends.redis_link import RedisLink
+from cache.backends.redis_store import RedisStore
+from cache.backends.vector_disk import VectorDisk
+from cache.backends.vector_memory import VectorMemory
+from cache.stores import ExactStore, VectorStore
+from gateway.core.clock import ManualClock, SystemClock
+
+_ROUTES = itertools.count()
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def exact(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[ExactStore]:
+    if request.param == "memory":
+        yield MemoryStore(SystemClock(), max_entries=1000, max_bytes=1 << 26)
+        return
+    link = RedisLink(redis_url, SystemClock(), budget=5)
+    store = RedisStore(link, f"contract {next(_ROUTES)}")
+    yield store
+    await store.purge()
+    await link.close()
+
+
+async def test_what_was_put_is_got(exact: ExactStore) -> None:
+    """Any bytes come back as they were, the latest under each id; what was never put is None."""
+    values = {"e-1": b"", "e-2": bytes(range(256)), "e-3": b"\r\n$-1\r\n", "e-4": b"x" * 1_000_000}
+    for id, value in values.items():
+        await exact.put(id, b"older", 60)
+        await exact.put(id, value, 60)
+    assert {id: await exact.get(id) for id in values} == values
+    assert await exact.get("e-5") is None
+
+
+async def test_what_was_deleted_is_gone(exact: ExactStore) -> None:
+    """Deleting says whether there was something, and takes nothing else along; purging takes all and counts."""
+    for number in range(1200):
+        await exact.put(f"e-{number}", b"v", 60)
+    there = 1000 if isinstance(exact, MemoryStore) else 1200
+    assert await exact.delete("e-1199")
+    assert not await exact.delete("e-1199")
+    assert await exact.get("e-1198") == b"v"
+    assert await exact.purge() == there - 1
+    assert await exact.get("e-1198") is None
+    assert await exact.purge() == 0
+
+
+async def test_many_at_once_get_each_their_own(exact: ExactStore) -> None:
+    """However many tasks share the store, no reply reaches another's caller."""
+
+    async def one(number: int) -> bool:
+        await exact.put(f"e-{number}", b"%d" % number * (number % 50 + 1), 60)
+        await asyncio.sleep(0)
+        return await exact.get(f"e-{number}") == b"%d" % number * (number % 50 + 1)
+
+    assert all(await asyncio.gather(*(one(number) for number in range(800))))
+
+
+async def test_an_exact_entry_ends_with_its_time() -> None:
+    """In memory an entry is gone at its expiry, read or swept, and not before."""
+    clock = ManualClock()
+    store = MemoryStore(clock, max_entries=10, max_bytes=1 << 20)
+    await store.put("a", b"v", 10)
+    await store.put("b", b"v", 10)
+    clock.advance(9.99)
+    assert await store.get("a") == b"v"
+    clock.advance(0.02)
+    assert await store.get("a") is None
+    await store.sweep()
+    assert store.stats()["entries"] == 0
+
+
+Made = Callable[..., VectorStore]
+
+
+@pytest.fixture(params=["memory", "disk", "qdrant"])
+async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[ManualClock, Made]]:
+    """A clock, and what makes a store of the kind on that clock."""
+    clock = ManualClock()
+    client = AsyncQdrantClient(":memory:")
+    opened: list[VectorStore] = []
+
+    def one(*, entries: int = 1000, dim: int = 8) -> VectorStore:
+        sizes = {"dim": dim, "max_entries": entries}
+        match request.param:
+            case "memory":
+                store: VectorStore = VectorMemory(clock, max_bytes=1 << 26, **sizes)
+            case "disk":
+                store = VectorDisk(tmp_path / "v.sqlite", clock, encoder="e", max_bytes=1 << 26, **sizes)
+            case _:
+                store = QdrantServer(client, clock, route="r", encoder="e", budget=5, **sizes)
+        opened.append(store)
+        return store
+
+    yield clock, one
+    for store in opened:
+        await store.close()
+    await client.close()
+
+
+def direction(number: int, dim: int = 8) -> np.ndarray:
+    vector = np.random.default_rng(number).standard_normal(dim).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def id_of(number: int) -> str:
+    return f"s-{number:032x}"
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+
+
+async def test_the_nearest_of_the_partition_are_found(make: tuple[ManualClock, Made]) -> None:
+    """Best first, as many as asked, none below the floor, none of another partition: as a plain scan would find."""
+    _, made = make
+    store = made()
+    await store.start()
+    for number in range(60):
+        await store.put(f"p{number % 3}", id_of(number), direction(number), b"payload %d" % number, 60)
+    asked = direction(999)
+    for partition in range(3):
+        scores = {number: float(direction(number) @ asked) for number in range(60) if number % 3 == partition}
+        best = sorted(scores, key=lambda number: -scores[number])[:4]
+        near = await store.search(f"p{partition}", asked, 4, scores[best[2]] - 1e-4)
+        assert [one.id for one in near] == [id_of(number) for number in best[:3]]
+        assert [one.payload for one in near] == [b"payload %d" % number for number in best[:3]]
+        assert [one.score for one in near] == pytest.approx([scores[number] for number in best[:3]], abs=1e-4)
+    assert await store.search("p9", asked, 4, -1.0) == []
+
+
+async def test_a_vector_entry_ends_with_its_time(make: tuple[ManualClock, Made]) -> None:
+    """An expired entry is not found even before the sweep has taken it out."""
+    clock, made = make
+    store = made()
+    await store.start()
+    await store.put("p", id_of(1), direction(1), b"short", 10)
+    await store.put("p", id_of(2), direction(1), b"long", 100)
+    clock.advance(10.5)
+    assert [one.payload for one in await store.search("p", direction(1), 5, 0.9)] == [b"long"]
+    await store.sweep()
+    assert store.stats()["entries"] == 1
+
+
+async def test_an_id_holds_one_entry(make: tuple[ManualClock, Made]) -> None:
+    """Putting an id again replaces the entry, its vector and its partition; deleting it is told once."""
+    _, made = make
+    store = made()
+    await store.start()
+    await store.put("p", id_of(1), direction(1), b"old", 60)
+    await store.put("q", id_of(1), direction(2), b"new", 60)
+    assert await store.search("p", direction(1), 5, -1.0) == []
+    assert [one.payload for one in await store.search("q", direction(2), 5, 0.99)] == [b"new"]
+    assert await store.delete(id_of(1))
+    assert not await store.delete(id_of(1))
+    assert await store.search("q", direction(2), 5, -1.0) == []
+
+
+async def test_the_count_is_bounded(make: tuple[ManualClock, Made]) -> None:
+    """After the sweep no more than `max_entries` are left, and the latest are among them."""
+    clock, made = make
+    store = made(entries=20)
+    await store.start()
+    for number in range(50):
+        clock.advance(0.1)
+        await store.put("p", id_of(number), direction(number), b"v", 600)
+    await store.sweep()
+    assert store.stats()["entries"] <= 20
+    left = {one.id for one in await store.search("p", direction(1), 100, -1.0)}
+    assert left == {id_of(number) for number in range(30, 50)}
+
+
+async def test_a_purge_takes_all(make: tuple[ManualClock, Made]) -> None:
+    """After a purge nothing is found, and the store is of use as before."""
+    _, made = make
+    store = made()
+    await store.start()
+    for number in range(5):
+        await store.put("p", id_of(number), direction(number), b"v", 60)
+    assert await store.purge() == 5
+    assert await store.search("p", direction(1), 9, -1.0) == []
+    await store.put("p", id_of(1), direction(1), b"v", 60)
+    assert len(await store.search("p", direction(1), 9, -1.0)) == 1
