@@ -39,7 +39,9 @@ AWAY_WEIGHT = 0.25
 _PRIOR_ROWS = 5.0
 """How many examples the priors below count for: they matter only where there are hardly any examples."""
 _PRIOR_NEAR, _PRIOR_AWAY, _PRIOR_SPREAD = 0.45, 0.25, 1.8
-_NORMAL_QUANTILE = 1.75  # of 0.04
+_FEW_CUT = 1.5
+"""Spreads under the mean, with few examples. Draws of 5 to 15 CLINC150 intents with 3 to 7 examples each then refuse
+6 % of good questions on average, 2 to 12 %: so few examples place no threshold exactly."""
 _ENOUGH_FOR_A_QUANTILE = 100
 
 
@@ -91,7 +93,7 @@ def calibrate(held: list[Signals], labels: list[int], *, prior: float) -> Calibr
     else:
         rows = len(scores)
         spread = math.sqrt((float((scores**2).sum()) + _PRIOR_ROWS * _PRIOR_SPREAD**2) / (rows + _PRIOR_ROWS))
-        cut, middle = -_NORMAL_QUANTILE * spread, 0.0
+        cut, middle = -_FEW_CUT * spread, 0.0
     slope = math.log(MEDIAN_CONFIDENCE / (1 - MEDIAN_CONFIDENCE)) / max(1e-6, middle - cut)
     return Calibration(plain.mean, plain.spread, cut, slope, _pair_temperature(held, labels))
 

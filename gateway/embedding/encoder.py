@@ -33,7 +33,7 @@ class Encoder:
 
     def encode(self, text: str) -> Array:
         """Shape (dim,), float32, length 1. Texts over 128 tokens are cut."""
-        ids = self._tokenizer.encode(shortened(text)).ids
+        ids = self._tokenizer.encode(_well_formed(shortened(text))).ids
         (vectors,) = self._session.run(None, {"ids": np.array([ids], dtype=np.int64)})
         vector: Array = vectors[0]
         return vector
@@ -44,6 +44,15 @@ def shortened(text: str) -> str:
     if len(text) <= _MOST_CHARS:
         return text
     return " ".join(text[:_MOST_LOOKED_AT].split())[:_MOST_CHARS]
+
+
+def _well_formed(text: str) -> str:
+    """Without lone surrogates, which JSON can hold and UTF-8 cannot."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode("utf-8")
+    return text
 
 
 def _options() -> onnxruntime.SessionOptions:
