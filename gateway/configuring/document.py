@@ -35,6 +35,12 @@ def parse(text: str, environment: Mapping[str, str], base: Path) -> tuple[Any, l
     return reader.value(node, ""), reader.problems
 
 
+def filled(value: Any, environment: Mapping[str, str], base: Path) -> tuple[Any, list[Problem]]:
+    """Plain values with `${VAR}` filled in inside their strings: for configurations that are made and not written."""
+    reader = _Reader(environment, base)
+    return reader.fill_all(value, ""), reader.problems
+
+
 class _Reader:
     def __init__(self, environment: Mapping[str, str], base: Path) -> None:
         self._environment = environment
@@ -52,6 +58,7 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, f"{path}[{at}]") for at, item in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode), "a node is a mapping, a sequence or a scalar"
         return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
@@ -69,7 +76,7 @@ class _Reader:
             out[key] = self.value(value_node, where)
         return out
 
-    def _scalar(self, node: yaml.Node, path: str) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, path: str) -> Any:
         text = str(node.value)
         if node.style in ('"', "'"):
             return self._fill(text, path)
@@ -79,6 +86,13 @@ class _Reader:
             self.problems.append(Problem(path, f'{text!r} must be in quotes to be filled in: write "{text}"'))
             return text
         return plain(text)
+
+    def fill_all(self, value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            return {key: self.fill_all(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.fill_all(item, f"{path}[{at}]") for at, item in enumerate(value)]
+        return self._fill(value, path) if isinstance(value, str) else value
 
     def _fill(self, text: str, path: str) -> str:
         def one(match: re.Match[str]) -> str:

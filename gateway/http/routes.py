@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
-from litestar import asgi
+from litestar import Request, Response, asgi
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.handlers import ASGIRouteHandler
+from litestar.types import ExceptionHandler
 
-from gateway.core.errors import GatewayFault, MethodNotAllowed, NotFound, UnknownModel
+from gateway.core.errors import BadRequest, GatewayFault, Internal, MethodNotAllowed, NotFound, UnknownModel
 from gateway.core.ports import Dialect
 from gateway.core.request import Operation
 from gateway.http.asgi import Receive, Scope, Send
@@ -97,14 +100,26 @@ def _route(paths: list[str], handle: Handle) -> ASGIRouteHandler:
     return asgi(paths, copy_scope=False)(handler)  # type: ignore[arg-type]
 
 
-def not_found(dialects: Mapping[str, Dialect]) -> Handle:
-    """The JSON 404 of an unknown path, in the shape of the dialect that was most likely meant."""
+def error_handlers(dialects: Mapping[str, Dialect]) -> dict[type[Exception] | int, ExceptionHandler[Any]]:
+    """For what reaches no handler of ours: an unknown path, a wrong method on a page, a bug in one."""
 
-    async def handle(scope: Scope, _receive: Receive, send: Send) -> None:
-        fault = NotFound(f"There is nothing at {scope['method']} {scope['path'][:200]}.")
-        await send_json(send, 404, _dialect_of(scope, dialects).error(fault, ""))
+    def told(request: Request[Any, Any, Any], fault: GatewayFault) -> Response[bytes]:
+        body = _dialect_of(request.scope, dialects).error(fault, "")  # type: ignore[arg-type]
+        return Response(body, status_code=fault.wire.status, media_type="application/json")
 
-    return handle
+    def unknown(request: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
+        return told(request, NotFound(f"There is nothing at {request.method} {request.url.path[:200]}."))
+
+    def wrong_method(request: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
+        return told(request, MethodNotAllowed(f"{request.method} is not allowed at {request.url.path[:200]}."))
+
+    def http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+        fault = (
+            BadRequest("The request cannot be read.") if error.status_code < 500 else Internal("The gateway failed.")
+        )
+        return told(request, fault)
+
+    return {NotFoundException: unknown, MethodNotAllowedException: wrong_method, HTTPException: http}
 
 
 async def send_json(send: Send, status: int, body: bytes, extra: Sequence[tuple[bytes, bytes]] = ()) -> None:

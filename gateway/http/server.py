@@ -127,16 +127,25 @@ def guarded(limits: ServerLimits, rejected: Rejected) -> type[HttpToolsProtocol]
 class DrainingServer(uvicorn.Server):
     """SIGTERM: not ready, a short notice, no new connections, then the open exchanges run to their end."""
 
-    def __init__(self, config: uvicorn.Config, readiness: Readiness, notice: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, readiness: Readiness, notice: float, ready: Callable[[], None] | None
+    ) -> None:
         super().__init__(config)
         self._readiness = readiness
         self._notice = notice
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._ready is not None:
+            self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         first = not self._readiness.draining
         self._readiness.draining = True
         if sig == signal.SIGTERM and first and self._notice > 0:
-            asyncio.get_running_loop().call_later(self._notice, super().handle_exit, sig, None)
+            loop = asyncio.get_running_loop()
+            loop.call_soon_threadsafe(loop.call_later, self._notice, super().handle_exit, sig, None)
             return
         super().handle_exit(sig, frame)
 
@@ -150,6 +159,7 @@ def make_server(
     limits: ServerLimits,
     rejected: Rejected,
     fd: int | None = None,
+    ready: Callable[[], None] | None = None,
 ) -> DrainingServer:
     """A server ready for `serve()`. With `fd`, an already listening socket inherited from the supervisor."""
     config = uvicorn.Config(
@@ -169,7 +179,7 @@ def make_server(
         timeout_graceful_shutdown=int(limits.drain),
         backlog=2048,
     )
-    return DrainingServer(config, readiness, limits.notice)
+    return DrainingServer(config, readiness, limits.notice, ready)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,94 @@
+"""`tidegate serve`: the gateway, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from gateway.configuring.problems import ConfigError
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("serve", help="run the gateway; without --config, the demo's")
+    parser.add_argument("--config", type=Path, help="the configuration (default: the demo's)")
+    parser.add_argument("--host", help="address to listen on (default: server.host)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: server.port)")
+    parser.add_argument("--workers", type=int, help="worker processes (default: server.workers)")
+    parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.config is None:
+        from gateway.commands import demo
+
+        return demo.run(options)
+    from gateway import config as configuration
+
+    try:
+        config = configuration.load(options.config)
+    except ConfigError as error:
+        print(f"{options.config} has {len(error.problems)} problem(s):", *error.problems, sep="\n  ", file=sys.stderr)
+        return 2
+    workers = options.workers or config.server.workers
+    if workers > 1 and options.fd is None:
+        return _supervise(options, config.server.host, config.server.port, workers)
+    return run_loop(serve(config, options.config.parent, options.host, options.port, options.fd))
+
+
+def run_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Runs on uvloop where there is one."""
+    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
+
+
+def _supervise(options: argparse.Namespace, host: str, port: int, workers: int) -> int:
+    from gateway.commands.supervisor import Supervisor, worker_command
+    from gateway.http.server import listen
+
+    sock = listen(options.host or host, options.port or port)
+    arguments = ["--config", str(options.config), "--workers", "1"]
+    for name in ("host", "port"):
+        if getattr(options, name) is not None:
+            arguments += [f"--{name}", str(getattr(options, name))]
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    return Supervisor(worker_command(arguments, sock.fileno()), workers, sock.fileno(), say).run()
+
+
+async def serve(
+    config: Any,
+    base: Path,
+    host: str | None,
+    port: int | None,
+    fd: int | None = None,
+    ready: Callable[[], None] | None = None,
+) -> int:
+    """Runs one gateway in this process; `ready` is called when it accepts connections. Exit status 2 when the
+    configuration cannot be served, 1 when the address cannot be listened on."""
+    from gateway.app import Gateway
+
+    try:
+        gateway = Gateway(config, base, host=host, port=port)
+    except ConfigError as error:
+        print("The configuration cannot be served:", *error.problems, sep="\n  ", file=sys.stderr)
+        return 2
+    # What start-up made lives as long as the process; the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    server = gateway.server(fd, ready)
+    await server.serve()
+    return 0 if server.started else 1

@@ -1,0 +1,218 @@
+"""The configuration: one YAML file, assembled from each package's own section, read and checked as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import guardrails.config
+import msgspec
+from guardrails.config import GuardrailConfig
+
+import cache.config
+import routing.config
+from cache.config import CacheConfig
+from gateway.admission.config import AccessConfig, LimitsConfig
+from gateway.configuring.convert import convert
+from gateway.configuring.document import filled, parse
+from gateway.configuring.problems import ConfigError, Problem, did_you_mean
+from gateway.configuring.schema import schema_of
+from gateway.core.fingerprint import digest
+from gateway.core.secret import Secret
+from gateway.core.units import Duration, Size
+from gateway.dialects.registry import dialects
+from gateway.providers.config import ModelConfig, ProviderConfig, model_problems, provider_problems
+from gateway.telemetry.config import TelemetryConfig
+from routing.config import IntentsConfig, RouteMatch
+
+_LARGEST_FILE = 4 * 1024 * 1024
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    max_body: Size = Size(10 * 1024 * 1024)
+    body_timeout: Duration = Duration(30.0)
+    """For a whole request body to arrive."""
+    header_timeout: Duration = Duration(10.0)
+    """For a request's headers to arrive."""
+    timeout: Duration = Duration(600.0)
+    """For a whole exchange; a client may ask for less."""
+    drain: Duration = Duration(30.0)
+    """For open exchanges to end after SIGTERM."""
+    drain_notice: Duration = Duration(0.0)
+    """Between `/readyz` turning 503 and the socket closing."""
+    secret: Secret | None = None
+    """Keys the hashes in caches and telemetry. Give the same to all replicas that share Redis or Qdrant; absent: the
+    variable TIDEGATE_SECRET, else a random one for this start."""
+
+
+class RouteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    match: RouteMatch | None = None
+    intents: IntentsConfig | None = None
+    guardrails: list[str] = []
+    cache: CacheConfig | None = None
+    limits: LimitsConfig | None = None
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    version: int
+    server: ServerConfig = ServerConfig()
+    redis: str | None = None
+    qdrant: str = ":memory:"
+    providers: dict[str, ProviderConfig]
+    models: dict[str, ModelConfig]
+    guardrails: dict[str, GuardrailConfig] = {}
+    routes: dict[str, RouteConfig] = {}
+    access: AccessConfig = AccessConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+
+    def all_routes(self) -> dict[str, RouteConfig]:
+        """With `default`, which is always there."""
+        return {"default": RouteConfig(), **self.routes}
+
+
+def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
+    """The configuration in the file. Raises `ConfigError` with every problem found."""
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ConfigError([Problem("", f"{path} is larger than {_LARGEST_FILE} bytes")])
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError([Problem("", f"cannot read {path}: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem("", f"{path} is not UTF-8")]) from None
+    return read(text, path.parent, environment)
+
+
+def read(text: str, base: Path, environment: Mapping[str, str] | None = None) -> Config:
+    """The configuration in a text. Relative paths in it start at `base`."""
+    value, found = parse(text, os.environ if environment is None else environment, base)
+    if value is None:
+        raise ConfigError(found)
+    return of_value(value, base, found)
+
+
+def of_value(value: Any, base: Path, found: list[Problem] | None = None) -> Config:
+    """The configuration of plain values, with `${VAR}` already filled in (see `made`)."""
+    problems = list(found or [])
+    config = convert(value, Config, "", problems)
+    if not problems:
+        problems.extend(check(config, base))
+    if problems:
+        raise ConfigError(sorted(set(problems)))
+    assert isinstance(config, Config)
+    return config
+
+
+def made(value: Any, base: Path) -> Config:
+    """The configuration of plain values whose strings may hold `${VAR}`: the demo's."""
+    complete, problems = filled(value, os.environ, base)
+    return of_value(complete, base, problems)
+
+
+def check(config: Config, base: Path) -> list[Problem]:
+    """What the types cannot see: references between sections, and values that make no sense together."""
+    found = [Problem(*pair) for pair in _own(config, base)]
+    found += [Problem(*pair) for pair in provider_problems(config.providers, dialects().keys())]
+    found += [Problem(*pair) for pair in model_problems(config.models, config.providers)]
+    found += [Problem(*pair) for pair in guardrails.config.problems(config.guardrails)]
+    found += [Problem(*pair) for pair in routing.config.overlaps({n: route.match for n, route in config.routes.items()})]
+    for name, route in config.all_routes().items():
+        found += [Problem(*pair) for pair in _route(name, route, config, base)]
+    return found
+
+
+def _own(config: Config, base: Path) -> Iterator[tuple[str, str]]:
+    server = config.server
+    if config.version != 1:
+        yield "version", f"{config.version} is not known; this gateway reads version 1"
+    if not 0 <= server.port <= 65535:
+        yield "server.port", f"{server.port} is not a port"
+    if not 1 <= server.workers <= 256:
+        yield "server.workers", f"{server.workers} is not between 1 and 256"
+    if server.secret is not None and len(server.secret.reveal()) < 16:
+        yield "server.secret", "shorter than 16 characters"
+    if not 0.0 <= config.telemetry.sample <= 1.0:
+        yield "telemetry.sample", f"{config.telemetry.sample} is not between 0 and 1"
+    if config.redis is not None and not config.redis.startswith(("redis://", "rediss://", "unix://")):
+        yield "redis", "must be a URL that starts with redis://, rediss:// or unix://"
+    if config.access.keys is None and server.host not in LOOPBACK:
+        yield (
+            "access.keys",
+            f"missing, and server.host {server.host} is not a loopback address; make keys: tidegate keys create",
+        )
+    if config.access.keys is not None:
+        yield from _keys(config.access.keys, base)
+
+
+def _keys(name: str, base: Path) -> Iterator[tuple[str, str]]:
+    from gateway.admission.keyring import read_key_file
+
+    try:
+        read_key_file(base / name)
+    except OSError as error:
+        yield "access.keys", f"cannot read {name}: {error.strerror}; make keys: tidegate keys create --file {name}"
+    except ValueError as error:
+        yield "access.keys", str(error)
+
+
+def _route(name: str, route: RouteConfig, config: Config, base: Path) -> Iterator[tuple[str, str]]:
+    path = f"routes.{name}"
+    for at, check_name in enumerate(route.guardrails):
+        if check_name not in config.guardrails:
+            yield (
+                f"{path}.guardrails[{at}]",
+                f"no guardrail is called {check_name!r}{did_you_mean(check_name, config.guardrails)}",
+            )
+    if name != "default" and (route.match is None or not route.match.models):
+        yield f"{path}.match", "missing; say which models this route serves, or nothing will ever reach it"
+    yield from routing.config.problems(name, route.match, route.intents, config.models.keys(), base)
+    if route.cache is not None:
+        workers = config.server.workers
+        for line in cache.config.problems(route.cache, f"{path}.cache", qdrant=config.qdrant, workers=workers):
+            where, _, message = line.partition(": ")
+            yield where, message
+    limits = route.limits
+    for field in ("rpm", "tpm", "concurrency"):
+        value = getattr(limits, field) if limits is not None else None
+        if value is not None and value < 1:
+            yield f"{path}.limits.{field}", f"{value} lets nothing through; leave it out for no limit"
+
+
+def served(config: Config) -> frozenset[str]:
+    """Every name a client may ask for: aliases, and the names that routes of their own answer to."""
+    named = {model for route in config.routes.values() if route.match for model in route.match.models}
+    return frozenset(config.models) | named
+
+
+def schema() -> dict[str, Any]:
+    return schema_of(Config, "Tidegate configuration")
+
+
+def schema_bytes() -> bytes:
+    return msgspec.json.encode(schema())
+
+
+def needs_embedding(config: Config) -> bool:
+    """Whether any route routes by intent or answers from similar questions."""
+    return any(route.intents or (route.cache and route.cache.semantic) for route in config.routes.values())
+
+
+def revisions(config: Config) -> dict[str, str]:
+    """A digest for each route of all that can change its answers: part of every cache key, so that an edited
+    configuration never serves what the old one let through."""
+    return {
+        name: digest(
+            [
+                msgspec.to_builtins(route, enc_hook=repr),
+                [msgspec.to_builtins(config.guardrails[check], enc_hook=repr) for check in route.guardrails],
+                msgspec.to_builtins(config.models, enc_hook=repr),
+            ]
+        )
+        for name, route in config.all_routes().items()
+    }
