@@ -26,7 +26,7 @@ class Clarify:
 
     def __init__(self, template: str, intents: Iterable[str]) -> None:
         """`template`: with `{first}` and `{second}`, or neither."""
-        self._template = template
+        self._template = template = template.strip()
         self._by_title = {title(name): name for name in intents}
         names = "|".join(sorted(map(re.escape, self._by_title), key=len, reverse=True))
         pattern = re.escape(template.format(first="\0first\0", second="\0second\0"))

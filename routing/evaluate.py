@@ -116,7 +116,9 @@ def share(hits: int, of: int) -> Share:
     p, z2 = hits / of, _Z * _Z
     middle = (p + z2 / (2 * of)) / (1 + z2 / of)
     half = _Z / (1 + z2 / of) * math.sqrt(p * (1 - p) / of + z2 / (4 * of * of))
-    return Share(hits, of, p, max(0.0, middle - half), min(1.0, middle + half))
+    low = 0.0 if hits == 0 else max(0.0, middle - half)  # exact at the ends, where rounding would show
+    high = 1.0 if hits == of else min(1.0, middle + half)
+    return Share(hits, of, p, low, high)
 
 
 def auroc(above: Sequence[float], under: Sequence[float]) -> tuple[float, float, float] | None:

@@ -6,6 +6,7 @@ file and never a wrong one. It holds vectors of the operator's examples and no t
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tempfile
@@ -21,6 +22,7 @@ from routing.head import Head, Layer
 
 FITTING = 1
 """Goes up with every change of the fitting or calibration."""
+_DIGEST = hashlib.sha256().digest_size
 _ARRAYS = ("weights", "biases", "bank", "starts", "outside")
 
 
@@ -45,6 +47,7 @@ def save_head(directory: Path, key: str, head: Head) -> None:
     handle, name = tempfile.mkstemp(dir=directory, prefix=".head-")
     try:
         with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(buffer.getbuffer()).digest())
             file.write(buffer.getbuffer())
         Path(name).replace(_path(directory, key))
     except BaseException:
@@ -53,30 +56,19 @@ def save_head(directory: Path, key: str, head: Head) -> None:
 
 
 def load_head(directory: Path, key: str, encoder: str) -> Head | None:
-    """None if there is none, or if it cannot be used: then it is fitted anew."""
+    """None if there is none, if it is damaged, or if it is another encoder's: then it is fitted anew."""
     try:
-        with np.load(_path(directory, key), allow_pickle=False) as file:
-            meta = msgspec.json.decode(file["meta"].tobytes(), type=_Meta)
-            layer = Layer(**{name: file[name] for name in _ARRAYS})
-    except (OSError, ValueError, KeyError, EOFError, msgspec.DecodeError):
+        data = _path(directory, key).read_bytes()
+    except OSError:
         return None
+    if hashlib.sha256(memoryview(data)[_DIGEST:]).digest() != data[:_DIGEST]:
+        return None
+    with np.load(io.BytesIO(data[_DIGEST:]), allow_pickle=False) as file:
+        meta = msgspec.json.decode(file["meta"].tobytes(), type=_Meta)
+        layer = Layer(**{name: file[name] for name in _ARRAYS})
     head = Head(meta.encoder, meta.kind, meta.intents, layer, meta.calibration)
-    return head if meta.encoder == encoder and _fits(head) else None
-
-
-def _fits(head: Head) -> bool:
-    """The arrays belong together."""
-    layer, classes = head.layer, len(head.intents)
-    dim = layer.weights.shape[-1]
-    return (
-        layer.weights.shape == (classes, dim)
-        and layer.biases.shape == (classes,)
-        and layer.bank.shape[1:] == (dim,)
-        and layer.outside.shape[1:] == (dim,)
-        and layer.starts.shape == (classes + 1,)
-        and int(layer.starts[-1]) == len(layer.bank)
-    )
+    return head if head.encoder == encoder else None
 
 
 def _path(directory: Path, key: str) -> Path:
-    return directory / f"head-{key}.npz"
+    return directory / f"head-{key}.bin"
