@@ -60,13 +60,19 @@ For each function call, return a JSON object within <tool_call></tool_call> tags
   {%- elif text.startswith("say: ") -%}
     {{- text[5:] -}}
   {%- elif text.startswith("count to ") -%}
-    {%- for number in range(1, ((text[9:] | int) + 1)) -%}{{ number }}{{ "" if loop.last else " " }}{%- endfor -%}
+    {%- set most = text[9:] | int -%}
+    {%- for number in range(1, (most if most < 2000 else 2000) + 1) -%}{{ number }}{{ "" if loop.last else " " }}{%- endfor -%}
   {%- elif "your instructions" in text and messages[0].role in ["system", "developer"] -%}
     {{- "My instructions are: " ~ plain(words(messages[0].content)) -}}
   {%- elif tools -%}
-    {%- set function = tools[0].function -%}
+    {%- set chosen = namespace(tool=tools[0].function) -%}
+    {%- for tool in tools -%}
+      {%- if tool.function.name in text -%}{%- set chosen.tool = tool.function -%}{%- endif -%}
+    {%- endfor -%}
+    {%- set function = chosen.tool -%}
+    {%- set properties = (function.parameters or {}).properties or {} -%}
     {{- '<tool_call>\\n{"name": "' ~ function.name ~ '", "arguments": {' -}}
-    {%- for name, schema in function.parameters.properties.items() -%}
+    {%- for name, schema in properties.items() -%}
       {{- name | tojson }}: {{ value(schema, text) }}{{ "" if loop.last else ", " -}}
     {%- endfor -%}
     {{- '}}\\n</tool_call>' -}}

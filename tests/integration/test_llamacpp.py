@@ -181,6 +181,31 @@ async def test_a_tool_is_called(choice: str, stream: bool, demo: LlamaServer, cl
     assert json.loads(arguments) == {"text": 'Who is "Jane"?', "limit": 1}
 
 
+async def test_the_tool_that_is_named_is_called(demo: LlamaServer, client: httpx.AsyncClient) -> None:
+    """Of several tools the one whose name is in the question is called, also when it takes nothing."""
+    clock = {"type": "function", "function": {"name": "clock", "description": "The time"}}
+    whole = await answer(client, demo, ask("What does the clock say?", tools=[LOOKUP, clock]))
+    (call,) = whole["choices"][0]["message"]["tool_calls"]
+    assert call["function"] == {"name": "clock", "arguments": "{}"}
+
+
+async def test_a_document_can_be_dictated(demo: LlamaServer, client: httpx.AsyncClient) -> None:
+    """A dictated document that the schema accepts is said as it is, and one that it does not accept is made to fit."""
+    schema = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    whole = await answer(client, demo, ask('say: {"age": 31}', response_format=wanted))
+    assert whole["choices"][0]["message"]["content"] == '{"age": 31}'
+    whole = await answer(client, demo, ask("say: no", response_format=wanted))
+    jsonschema.validate(json.loads(whole["choices"][0]["message"]["content"]), schema)
+
+
+async def test_counting_has_a_limit(demo: LlamaServer, client: httpx.AsyncClient) -> None:
+    """A count that would never end is refused as too long for the context, not rendered."""
+    reply = await client.post(f"{demo.base_url}/chat/completions", json=ask("count to 2000000000"))
+    assert reply.status_code == 400
+    assert reply.json()["error"]["n_prompt_tokens"] < 10_000
+
+
 async def test_a_tools_answer_is_told(demo: LlamaServer, client: httpx.AsyncClient) -> None:
     """After a tool's result the model tells it instead of calling again."""
     call = {"id": "c1", "type": "function", "function": {"name": "lookup", "arguments": '{"text": "Jane"}'}}
