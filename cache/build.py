@@ -44,11 +44,21 @@ class RouteCache(msgspec.Struct, frozen=True):
 class Caches:
     """All caches of one process."""
 
-    def __init__(self, secret: bytes, clock: Clock, *, redis: str | None, qdrant: str, embed: Embed | None) -> None:
+    def __init__(
+        self,
+        secret: bytes,
+        clock: Clock,
+        *,
+        redis: str | None,
+        qdrant: str,
+        embed: Embed | None,
+        embed_budget: float,
+    ) -> None:
         self._secret = secret
         self._clock = clock
         self._qdrant = qdrant
         self._embed = embed
+        self._embed_budget = embed_budget
         self._embed_breaker = Breaker(clock)
         self.routes: dict[str, RouteCache] = {}
         self.writer = Writer()
@@ -142,6 +152,7 @@ class Caches:
             self._embed_breaker,
             threshold=semantic.threshold,
             limits=Limits(scope=config.partition, max_temperature=semantic.max_temperature),
+            embed_budget=self._embed_budget,
         )
 
     def _exact_store(self, route: str, config: ExactConfig) -> ExactStore:
@@ -197,13 +208,15 @@ def build(
     redis: str | None = None,
     qdrant: str = ":memory:",
     embed: Embed | None = None,
+    embed_budget: float = 0.15,
 ) -> Caches:
     """The caches of all routes; `caches.routes[name]` has the parts of one.
 
-    `secret`: at least 16 bytes; the same in every process that shares Redis or Qdrant, or they share nothing. Raises
+    `secret`: at least 16 bytes; the same in every process that shares Redis or Qdrant, or they share nothing.
+    `embed_budget`: seconds after which a question that is not embedded yet is a miss. Raises
     ValueError for a URL that cannot be read, and for a semantic cache without `embed`.
     """
-    caches = Caches(secret, clock, redis=redis, qdrant=qdrant, embed=embed)
+    caches = Caches(secret, clock, redis=redis, qdrant=qdrant, embed=embed, embed_budget=embed_budget)
     for name, config in routes.items():
         caches.add(name, config or CacheConfig())
     return caches

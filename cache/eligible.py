@@ -15,8 +15,9 @@ from cache.words import FILLER, FLEETING, PERSONAL, POINTING
 from gateway.core.exchange import Exchange
 from gateway.core.request import Request, Slot
 
-MAX_BYTES = 512
-"""Of the question. The encoder cuts its input (256 word pieces); what it does not see must not decide."""
+MAX_BYTES = 320
+"""Of the question. The encoder cuts its input (at 128 word pieces, which are 2.6 bytes and more in any Latin script); two
+long texts that differ only beyond the cut would have one vector."""
 
 _LIVE = ("tools", "functions", "tool_choice", "web_search_options", "plugins")
 """Fields with which an answer depends on more than the text."""

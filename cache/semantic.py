@@ -45,7 +45,7 @@ class SemanticCache:
         *,
         threshold: float,
         limits: Limits,
-        embed_budget: float = 0.15,
+        embed_budget: float,
     ) -> None:
         self._keyer = keyer
         self._store = store

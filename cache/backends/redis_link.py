@@ -129,8 +129,11 @@ class RedisLink:
         with code NOSCRIPT as it is; any other error reply is a StoreDown too."""
         if not self._breaker.admits():
             raise StoreDown("breaker_open")
+        budget = budget or self._budget
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
-            value = await self._ask(encode(*words), budget or self._budget)
+            value = await self._ask(encode(*words), budget)
         except ReplyError as error:
             if error.code == "NOSCRIPT":
                 self._breaker.succeeded()
@@ -141,7 +144,10 @@ class RedisLink:
             self._failed()
             raise
         except BaseException:
-            self._breaker.abandoned()
+            if loop.time() - began > budget * 0.8:  # not a client who left: a caller with a time-out of its own
+                self._failed()
+            else:
+                self._breaker.abandoned()
             raise
         self._breaker.succeeded()
         return value

@@ -149,6 +149,29 @@ async def test_a_frozen_redis_costs_the_budget_and_then_nothing(own_redis: Own) 
     await caches.close()
 
 
+async def test_a_caller_with_its_own_time_out_opens_the_breaker_too(own_redis: Own) -> None:
+    """Cancelled after most of the budget is a failure of Redis; cancelled at once is a client who left."""
+    server = own_redis()
+    link = RedisLink(server.url, SystemClock(), budget=BUDGET)
+    await link.call("PING", budget=5)
+    server.pause()
+    try:
+        for _ in range(5):
+            task = asyncio.create_task(_echo(link, 1))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert link.stats()["breaker_open"] == 0
+        for _ in range(3):
+            with pytest.raises((TimeoutError, StoreDown)):
+                async with asyncio.timeout(BUDGET):
+                    await link.call("ECHO", "x", budget=BUDGET * 1.1)
+        assert link.stats()["breaker_open"] == 1
+    finally:
+        server.resume()
+    await link.close()
+
+
 async def all_miss(caches: Caches, count: int) -> list[Exchange]:
     """Lookups at one time, each of them in its budget."""
 

@@ -134,7 +134,8 @@ async def test_the_partition_is_compared_again_whatever_the_store_says() -> None
     """Even a store that returns another tenant's entries at full score cannot make them served."""
     liar, clock, writer = Liar(), ManualClock(), Writer()
     keyer, limits = Keyer(SECRET, "user"), Limits(scope="user")
-    cache = SemanticCache(keyer, liar, TrigramEmbed(), Breaker(clock), threshold=0.0, limits=limits)  # type: ignore[arg-type]
+    embed, breaker = TrigramEmbed(), Breaker(clock)
+    cache = SemanticCache(keyer, liar, embed, breaker, threshold=0.0, limits=limits, embed_budget=5)  # type: ignore[arg-type]
     own, stranger, again = exchange(QUESTION), exchange(QUESTION, tenant="globex"), exchange(QUESTION)
     assert await cache.decide(own) is None
     play(CacheTap(Shelf(None, 0.0, liar, 60.0), writer), own, said("Lima."))  # type: ignore[arg-type]
