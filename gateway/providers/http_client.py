@@ -165,6 +165,11 @@ class HttpClient:
         """Open connections of our own pool; for gauges and tests."""
         return self._pool.open if self._pool is not None else 0
 
+    @property
+    def idle(self) -> int:
+        """Those of them that wait for a next request."""
+        return self._pool.idle if self._pool is not None else 0
+
     async def _over_pool(
         self, method: str, url: str, headers: Headers, body: bytes, connect: float, read: float, deadline: float
     ) -> HttpReply:

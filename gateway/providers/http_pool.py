@@ -95,6 +95,10 @@ class Pool:
         """Connections that exist or are being made; for gauges and tests."""
         return sum(place.open for place in self._places.values())
 
+    @property
+    def idle(self) -> int:
+        return sum(len(place.idle) for place in self._places.values())
+
     async def _turn(self, place: _Place, timeout: float) -> None:
         """Queues until a connection came free or ended. Another may be faster to take it: then one queues again."""
         if len(place.waiting) >= self._limits.waiting:

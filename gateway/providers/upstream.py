@@ -47,11 +47,8 @@ class HttpUpstream:
         self._dialect = dialect
         self._http = http
         self._params = profile.params.table()
-        fixed = {name.lower(): value for name, value in profile.headers.items()}
-        fixed.update(auth)
-        self._fixed = tuple(fixed.items())
-        # What the client sends never takes the place of what we send.
-        self._forward = tuple(name for name in map(str.lower, profile.forward) if name not in fixed)
+        self._fixed = {**{name.lower(): value for name, value in profile.headers.items()}, **dict(auth)}
+        self._forward = tuple(name.lower() for name in profile.forward)
 
     async def open(
         self,
@@ -102,19 +99,20 @@ class HttpUpstream:
         return self._dialect.call(request, target, request.stream or profile.stream.always, self._params)
 
     def _headers(self, call: Call, traceparent: str, client: Mapping[str, str]) -> list[tuple[str, str]]:
-        """Ours, then what the client may pass on. The client's credentials, cookies and hop-by-hop headers are not on
-        any list, so they cannot get here."""
-        headers = [(name, value) for name, value in call.headers.items() if name != "accept-encoding"]
-        headers += self._fixed
-        agent = client.get("user-agent", "")[:128]
-        headers.append(("user-agent", f"{_AGENT} {agent}" if agent and _plain(agent) else _AGENT))
-        if traceparent:
-            headers.append(("traceparent", traceparent))
+        """The dialect's, over them what the client may pass on, over all the profile's and the credential. The client's
+        credentials, cookies and hop-by-hop headers are on no list, so they cannot get here."""
+        headers = dict(call.headers)
+        headers.pop("accept-encoding", None)  # the HTTP client's to say
         for name in self._forward:
             value = client.get(name)
             if value is not None and _plain(value):
-                headers.append((name, value))
-        return headers
+                headers[name] = value
+        agent = client.get("user-agent", "")[:128]
+        headers["user-agent"] = f"{_AGENT} {agent}" if agent and _plain(agent) else _AGENT
+        if traceparent:
+            headers["traceparent"] = traceparent
+        headers.update(self._fixed)
+        return list(headers.items())
 
     async def _converse(
         self,
