@@ -13,7 +13,7 @@ _SECOND = frozenset(["second", "latter", "2"])
 _BARE = {"one": 0, "a": 0, "two": 1, "b": 1}
 """Replies of one word; in a sentence they mean too many other things."""
 _NEITHER = frozenset(["neither", "none", "nor", "not", "no", "don't", "both"])
-_REPLY_WORDS = 12
+_REPLY_WORDS = 8
 
 
 def title(intent: str) -> str:

@@ -11,7 +11,7 @@ from gateway.core.request import Request, Slot
 _MOST_CHARS = 4000
 """Of one turn. The encoder looks at less."""
 _FEW_WORDS = 3
-_SHORT = 8
+_SHORT = 6
 _POINTING = frozenset(
     ["it", "its", "that", "this", "those", "these", "them", "they", "one", "ones", "there", "he", "she", "him", "her"]
 )

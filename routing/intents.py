@@ -13,6 +13,10 @@ from routing.conversation import Turn, leans_on_before, normal
 from routing.examples import OUT_OF_SCOPE, UNCLEAR, Examples
 from routing.head import Head, Reading
 
+_CLEAR = 0.8
+"""Confidence from which words that lean on what came before are read alone. `what about that charge on my bill?` after a
+password question scores 0.99, `and how do I do that?` 0.56 and means nothing by itself."""
+
 
 class Intent(msgspec.Struct, frozen=True, gc=False):
     """`name`: an intent, `out_of_scope` or `unclear`. `score`: confidence that the text is in scope. `first` and
@@ -60,8 +64,10 @@ class Intents:
         return self._band(self._best(readings), turn)
 
     def _best(self, readings: list[Reading]) -> Reading:
-        """The words alone if they say enough; else with what came before; else alone again."""
-        return next((reading for reading in readings if reading.confidence >= self._below), readings[0])
+        """`readings`: of the words alone, and perhaps with what came before. The words alone when they are clear or when
+        the rest does not help either."""
+        alone, joined = readings[0], readings[-1]
+        return joined if alone.confidence < _CLEAR and joined.confidence >= self._below else alone
 
     def _band(self, reading: Reading, turn: Turn) -> Intent:
         if reading.confidence < self._below:
