@@ -97,10 +97,13 @@ class OpenAI:
     def inlet(self, request: Request, stream: bool) -> Inlet:
         if request.operation == "embeddings":
             return WholeInlet(NAME, read_embeddings)
-        if request.operation == "completions":
-            whole = _whole_completion
-            return StreamInlet(read_text_choice, TextWriter.wire_object, whole) if stream else whole()
-        return StreamInlet(read_chat_choice, ChatWriter.wire_object, _whole_chat) if stream else _whole_chat()
+        chat = request.operation == "chat"
+        whole = _whole_chat if chat else _whole_completion
+        if not stream:
+            return whole()
+        n = request.body.get("n") if request.dialect == NAME else None
+        read_choice, writer = (read_chat_choice, ChatWriter) if chat else (read_text_choice, TextWriter)
+        return StreamInlet(read_choice, writer.wire_object, whole, n if type(n) is int else 1)
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayFault:
         return fault_of(status, headers, body)

@@ -52,7 +52,9 @@ ReadChoice = Callable[[dict[str, Any], ChoiceState, list[Event], Extra | None], 
 class StreamInlet:
     """Reads one streamed reply. Errors of any kind come as `Failed`; after it, and after `Finished`, nothing comes."""
 
-    def __init__(self, read_choice: ReadChoice, wire_object: str, whole: Callable[[], Inlet]) -> None:
+    def __init__(self, read_choice: ReadChoice, wire_object: str, whole: Callable[[], Inlet], choices: int) -> None:
+        """`choices` is how many the client asked for; `whole` reads a reply that is not streamed after all."""
+        self._choices = choices
         self._read_choice = read_choice
         self._object = wire_object
         self._make_whole = whole
@@ -82,7 +84,7 @@ class StreamInlet:
         return frames
 
     def close(self) -> Sequence[Frame]:
-        """At end of body. Without `[DONE]` the answer is whole only if every choice that began has ended."""
+        """At end of body. Without `[DONE]` the answer is whole only if every choice asked for has ended."""
         if self._whole is not None:
             return self._whole.close()
         frames: list[Frame] = []
@@ -93,7 +95,8 @@ class StreamInlet:
                     frames.append(frame)
         if not self._done:
             state = self._state
-            frames.append(self._end() if state.seen and state.seen <= state.finished else self._cut())
+            ended = state.seen <= state.finished and len(state.finished) >= self._choices
+            frames.append(self._end() if ended else self._cut())
         return frames
 
     def _ignores_stream(self, data: bytes) -> bool:

@@ -51,6 +51,9 @@ class StreamOutlet:
         self._started: Started | None = None
         self._model = ""
         self._relays = True
+        self._introduced = False
+        """The first chunk, or what it said, is out."""
+        self._head: dict[str, Any] = {}
         self._prefix = b""
         self._suffix = b',"usage":null}\n\n' if self._asked else b"}\n\n"
         self._usage: Usage | None = None
@@ -69,6 +72,7 @@ class StreamOutlet:
                 return b"data: " + self._name.put(raw, self._model) + b"\n\n"
             relayed = self._relay(frame, raw)
             if relayed is not None:
+                self._introduced = self._introduced or bool(relayed)
                 return relayed
         if len(events) == 1:
             return self._encode(events[0])
@@ -100,9 +104,12 @@ class StreamOutlet:
         events = frame.events
         if type(events[-1]) is Finished:
             return None  # a whole body, which is no chunk
+        told = self._introduced
         for event in events:
-            if type(event) is Started and not self._start(event):
-                return None
+            if type(event) is Started:
+                told = self._start(event)
+        if not told:
+            return None  # another answer's chunk, or what the first chunk said at its top is still to be told
         chunk = decode(raw)
         choices = chunk.get("choices") or ()
         writer = self._writer
@@ -134,9 +141,10 @@ class StreamOutlet:
             return b""
         if self._usage_raw is not None:
             return b"data: " + self._name.put(self._usage_raw, self._model) + b"\n\n"
-        beside = unwrap(self._usage.extra)
-        more = b"," + encode(beside)[1:-1] if beside else b""
-        return self._prefixed() + b"[]" + more + b',"usage":' + encode(usage_object(self._usage)) + b"}\n\n"
+        if not self._prefix:
+            self._first()
+        body = {**self._head, "choices": [], **unwrap(self._usage.extra), "usage": usage_object(self._usage)}
+        return b"data: " + encode(body) + b"\n\n"
 
     # --- encoding
 
@@ -162,30 +170,27 @@ class StreamOutlet:
         return self._chunk([entry], unwrap(event.extra).get("chunk") if carries else None)  # type: ignore[attr-defined]
 
     def _chunk(self, choices: list[dict[str, Any]], more: dict[str, Any] | None = None) -> bytes:
+        if not self._prefix:
+            more = {**self._first(), **(more or {})}
         if more:
-            return self._prefixed() + encode(choices) + b"," + encode(more)[1:-1] + self._suffix
-        return self._prefixed() + encode(choices) + self._suffix
+            usage = {"usage": None} if self._asked else {}
+            return b"data: " + encode({**self._head, "choices": choices, **more, **usage}) + b"\n\n"
+        return self._prefix + encode(choices) + self._suffix
 
-    def _prefixed(self) -> bytes:
-        """Everything before the `choices` value. The first time, with what the upstream said at the top of its first
-        chunk; from then on with what OpenAI repeats in every chunk."""
-        if self._prefix:
-            return self._prefix
+    def _first(self) -> dict[str, Any]:
+        """Makes what all chunks begin with; gives what only the first one says, unless a relayed one has said it."""
         started = self._started or Started("", self._alias, 0)
-        head: dict[str, Any] = {
+        top = unwrap(started.extra)
+        self._head = {
             "id": started.id or f"chatcmpl-{self._exchange.id}",
             "object": self._writer.wire_object,
             "created": started.created or self._exchange.opened // 1_000_000_000,
             "model": self._alias,
+            **{name: top[name] for name in _EVERY_CHUNK if name in top},
         }
-        top = unwrap(started.extra)
-        always = {name: top[name] for name in _EVERY_CHUNK if name in top}
-        self._prefix = _open({**head, **always})
-        return _open({**head, **top})
-
-
-def _open(head: dict[str, Any]) -> bytes:
-    return b"data: " + encode(head)[:-1] + b',"choices":'
+        self._prefix = b"data: " + encode(self._head)[:-1] + b',"choices":'
+        told, self._introduced = self._introduced, True
+        return {} if told else top
 
 
 def _has_role(choice: dict[str, Any]) -> bool:
