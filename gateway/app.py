@@ -8,13 +8,12 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import guardrails.build
-import routing.build
 from litestar import Litestar
 
 import cache.build
+import guardrails.build
+import routing.build
 from gateway import __version__
 from gateway import config as configuration
 from gateway.accounting.cost import exchange_cost
@@ -30,6 +29,7 @@ from gateway.core.errors import GatewayFault
 from gateway.core.ports import Embed, Limiter, Recorder
 from gateway.dialects.registry import dialects
 from gateway.http import headers
+from gateway.http.asgi import Headers
 from gateway.http.edge import Edge, Limits
 from gateway.http.health import Readiness, health_routes
 from gateway.http.routes import error_handlers, exchange_routes, model_routes
@@ -244,9 +244,9 @@ class Gateway:
             ready=ready,
         )
 
-    def _visible(self, scope: Any) -> list[str]:
+    def _visible(self, given: Headers) -> list[str]:
         """The names that the caller's key may ask for. Raises `Unauthenticated`."""
-        _, credential = headers.decode(scope["headers"])
+        _, credential = headers.decode(given)
         principal = self._keys.authenticate(credential)
         return sorted(name for name in configuration.served(self.config) if may_use(principal, name))
 

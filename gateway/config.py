@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import guardrails.config
 import msgspec
-from guardrails.config import GuardrailConfig
 
 import cache.config
+import guardrails.config
 import routing.config
 from cache.config import CacheConfig
 from gateway.admission.config import AccessConfig, LimitsConfig
@@ -25,6 +24,7 @@ from gateway.core.units import Duration, Size
 from gateway.dialects.registry import dialects
 from gateway.providers.config import ModelConfig, ProviderConfig, model_problems, provider_problems
 from gateway.telemetry.config import TelemetryConfig
+from guardrails.config import GuardrailConfig
 from routing.config import IntentsConfig, RouteMatch
 
 _LARGEST_FILE = 4 * 1024 * 1024

@@ -13,7 +13,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("models", help="build the embedding model")
     actions = parser.add_subparsers(dest="action", required=True)
     build = actions.add_parser("build", help="build what is missing; does nothing if it is there")
-    build.add_argument("--dir", type=Path, help="where to keep it (default: TIDEGATE_MODELS_DIR, else the user's cache)")
+    build.add_argument(
+        "--dir", type=Path, help="where to keep it (default: TIDEGATE_MODELS_DIR, else the user's cache)"
+    )
     build.set_defaults(run=run)
 
 

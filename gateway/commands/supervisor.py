@@ -48,7 +48,7 @@ class Supervisor:
         return status
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command, pass_fds=(self._fd,), start_new_session=False)
+        return subprocess.Popen(self._command, pass_fds=(self._fd,))  # noqa: S603 - our own command line
 
     def _replace(self, pid: int, code: int) -> int:
         now = time.monotonic()

@@ -56,7 +56,10 @@ def settings(
     return {
         "version": 1,
         "server": {"host": host, "port": port},
-        "providers": {**providers, "dead": {"type": "openai-compatible", "base_url": f"http://127.0.0.1:{_closed_port()}/v1"}},
+        "providers": {
+            **providers,
+            "dead": {"type": "openai-compatible", "base_url": f"http://127.0.0.1:{_closed_port()}/v1"},
+        },
         "models": {
             **{name: {"price": {"input": 0.15, "output": 0.60}, **model} for name, model in models.items()},
             "flaky": {
@@ -72,28 +75,32 @@ def settings(
 
 
 def _guardrails() -> dict[str, Any]:
+    mask = {"on": ["input"], "action": "mask", "restore": True, "on_error": "closed"}
+    stop = {"on": ["output"], "action": "block", "on_error": "closed"}
+    private = ["EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS"]
+    scope = ["latest_turn", "tool_results"]
     return {
-        "private": {
-            "use": "pii",
-            "on": ["input"],
-            "action": "mask",
-            "restore": True,
-            "entities": ["EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS"],
-            "on_error": "closed",
-            "deadline": "80ms",
-        },
-        "secrets": {"use": "secrets", "on": ["input"], "action": "mask", "restore": True, "on_error": "closed", "deadline": "40ms"},
+        "private": {**mask, "use": "pii", "entities": private, "deadline": "80ms"},
+        "secrets": {**mask, "use": "secrets", "deadline": "40ms"},
         "attacks": {
             "use": "injection",
             "on": ["input"],
-            "scope": ["latest_turn", "tool_results"],
+            "scope": scope,
             "action": "block",
             "on_error": "open",
             "deadline": "60ms",
         },
-        "phrases": {"use": "phrases", "on": ["output"], "deny": ["project bluebird"], "action": "block", "on_error": "closed", "deadline": "10ms"},
-        "prompt-leak": {"use": "prompt_leak", "on": ["output"], "action": "block", "stream": "window", "on_error": "closed", "deadline": "20ms"},
-        "json": {"use": "json_schema", "on": ["output"], "action": "repair", "then": "retry", "attempts": 2, "on_error": "closed", "deadline": "20ms"},
+        "phrases": {**stop, "use": "phrases", "deny": ["project bluebird"], "deadline": "10ms"},
+        "prompt-leak": {**stop, "use": "prompt_leak", "stream": "window", "deadline": "20ms"},
+        "json": {
+            "use": "json_schema",
+            "on": ["output"],
+            "action": "repair",
+            "then": "retry",
+            "attempts": 2,
+            "on_error": "closed",
+            "deadline": "20ms",
+        },
     }
 
 

@@ -40,16 +40,20 @@ STOPS: tuple[Stop, ...] = (
     Stop(
         "Private data: masked for the model, restored for you",
         _chat(_say(_PRIVATE), flags="-si"),
-        "private=mask:2 in x-tidegate-guardrails; the model was shown placeholders, and you get your own values back",
-        ("private=mask:2", "You said: Write to jane.roe@example.com or call +1 212 555 0123 please"),
-        ("EMAIL_ADDRESS",),
+        "private=mask:2 in x-tidegate-guardrails, your own values after 'You said', and the placeholders that the model was "
+        "shown after 'What reached me'",
+        (
+            "private=mask:2",
+            "You said: Write to jane.roe@example.com or call +1 212 555 0123 please",
+            "What reached me: Write to <EMAIL_ADDRESS_1> or call <PHONE_NUMBER_1> please",
+        ),
     ),
     Stop(
         "The same on a stream, where the placeholder arrives in pieces",
         _chat(_say(_PRIVATE, more=', "stream": true'), flags="-sN"),
         "the address arrives whole in one chunk: it was held back until the placeholder was complete",
         ("jane.roe@example.com", "data: [DONE]"),
-        ("EMAIL_ADDRESS",),
+        ("[[EMAIL_ADDRESS_1]]",),
     ),
     Stop(
         "A secret that must not leave",
@@ -111,19 +115,21 @@ STOPS: tuple[Stop, ...] = (
     ),
     Stop(
         "Caches never cross users",
-        _chat(_say("what are your opening hours on sunday"), flags="-si", headers="-H 'x-tidegate-user: somebody-else'"),
+        _chat(
+            _say("what are your opening hours on sunday"), flags="-si", headers="-H 'x-tidegate-user: somebody-else'"
+        ),
         "x-tidegate-cache: miss: the same words from another user are another question",
         ("x-tidegate-cache: miss",),
     ),
     Stop(
         "Structured output, checked and repaired",
         _chat(
-            '{"model": "noise", "messages": [{"role": "user", "content": "a person"}], "response_format": {"type": "json_schema", '
-            '"json_schema": {"name": "person", "schema": {"type": "object", "properties": {"adult": {"type": "boolean"}}, '
-            '"required": ["adult"], "additionalProperties": false}}}}'
+            '{"model": "noise", "messages": [{"role": "user", "content": "a person"}], "response_format": '
+            '{"type": "json_schema", "json_schema": {"name": "person", "schema": {"type": "object", "properties": '
+            '{"adult": {"type": "boolean"}}, "required": ["adult"], "additionalProperties": false}}}}'
         ),
         "valid JSON from a model of random numbers, because the schema holds",
-        ('adult',),
+        ("adult",),
     ),
     Stop(
         "A dead provider",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from litestar import Request, Response, asgi
+from litestar import MediaType, Request, Response, asgi, get
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
-from litestar.handlers import ASGIRouteHandler
+from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.types import ExceptionHandler
 
 from gateway.core.errors import BadRequest, GatewayFault, Internal, MethodNotAllowed, NotFound, UnknownModel
 from gateway.core.ports import Dialect
 from gateway.core.request import Operation
-from gateway.http.asgi import Receive, Scope, Send
+from gateway.http.asgi import Headers, Receive, Scope, Send
 from gateway.http.edge import Edge
 
 # path below the dialect's roots, dialect, operation
@@ -45,30 +45,40 @@ def exchange_routes(edge: Edge, dialects: Mapping[str, Dialect]) -> list[ASGIRou
 
 
 def model_routes(
-    aliases: Callable[[Scope], Sequence[str]], dialects: Mapping[str, Dialect], created: int
-) -> list[ASGIRouteHandler]:
-    """`GET /v1/models` and `/v1/models/{id}`. `aliases` gives what the caller's key may see, or raises a fault."""
+    aliases: Callable[[Headers], Sequence[str]], dialects: Mapping[str, Dialect], created: int
+) -> list[HTTPRouteHandler]:
+    """`GET /v1/models` and `/v1/models/{id}`. `aliases` gives what the caller's key may see, or raises a fault.
 
-    async def handle(scope: Scope, _receive: Receive, send: Send) -> None:
-        wanted = scope["path_params"].get("model", "").strip("/")
-        dialect = _dialect_of(scope, dialects)
+    Ordinary Litestar handlers: its router cannot parse path parameters for raw ASGI ones.
+    """
+
+    def answer(request: Request[Any, Any, Any], wanted: str) -> Response[bytes]:
+        dialect = _dialect_of(request.scope, dialects)
         try:
-            names = aliases(scope)
+            names = aliases(list(request.scope["headers"]))
             if wanted and wanted not in names:
                 raise UnknownModel(
                     f"The model {wanted[:128]!r} does not exist or this key may not use it.", param="model"
                 )
         except GatewayFault as fault:
-            await send_json(send, fault.wire.status, dialect.error(fault, ""))
-            return
-        await send_json(send, 200, dialect.models([wanted] if wanted else names, created, one=bool(wanted)))
+            return Response(dialect.error(fault, ""), status_code=fault.wire.status, media_type=MediaType.JSON)
+        body = dialect.models([wanted] if wanted else names, created, one=bool(wanted))
+        return Response(body, media_type=MediaType.JSON)
 
     roots = dict.fromkeys(root for name in dialects for root in ROOTS[name])
-    paths = [f"{root}/models{tail}" for root in roots for tail in ("", "/{model:path}")]
-    return [_route(paths, _only("GET", dialects["openai"], handle))]
+
+    @get([f"{root}/models" for root in roots], sync_to_thread=False)
+    def listed(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return answer(request, "")
+
+    @get([f"{root}/models/{{model:path}}" for root in roots], sync_to_thread=False)
+    def one(request: Request[Any, Any, Any], model: str) -> Response[bytes]:
+        return answer(request, str(model).strip("/"))
+
+    return [listed, one]
 
 
-def _dialect_of(scope: Scope, dialects: Mapping[str, Dialect]) -> Dialect:
+def _dialect_of(scope: Mapping[str, Any], dialects: Mapping[str, Dialect]) -> Dialect:
     """Anthropic's clients name their API version on every call; that is how one path serves both lists."""
     speaks = any(name == b"anthropic-version" for name, _ in scope["headers"])
     named = "anthropic" if speaks or scope["path"].startswith("/anthropic") else "openai"
@@ -104,7 +114,7 @@ def error_handlers(dialects: Mapping[str, Dialect]) -> dict[type[Exception] | in
     """For what reaches no handler of ours: an unknown path, a wrong method on a page, a bug in one."""
 
     def told(request: Request[Any, Any, Any], fault: GatewayFault) -> Response[bytes]:
-        body = _dialect_of(request.scope, dialects).error(fault, "")  # type: ignore[arg-type]
+        body = _dialect_of(request.scope, dialects).error(fault, "")
         return Response(body, status_code=fault.wire.status, media_type="application/json")
 
     def unknown(request: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
@@ -119,7 +129,15 @@ def error_handlers(dialects: Mapping[str, Dialect]) -> dict[type[Exception] | in
         )
         return told(request, fault)
 
-    return {NotFoundException: unknown, MethodNotAllowedException: wrong_method, HTTPException: http}
+    def bug(request: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
+        return told(request, Internal("The gateway failed."))
+
+    return {
+        NotFoundException: unknown,
+        MethodNotAllowedException: wrong_method,
+        HTTPException: http,
+        Exception: bug,
+    }
 
 
 async def send_json(send: Send, status: int, body: bytes, extra: Sequence[tuple[bytes, bytes]] = ()) -> None:

@@ -20,7 +20,7 @@ Logger = Any
 def setup(form: str, out: TextIO | None = None) -> Logger:
     """The process's logger. `form`: `json`, `text`, or `off`."""
     stream = out or sys.stderr
-    level = logging.CRITICAL + 1 if form == "off" else logging.INFO
+    level = logging.CRITICAL if form == "off" else logging.INFO
     timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     processors: list[Any] = [structlog.processors.add_log_level, timestamp]
     factory: Any
