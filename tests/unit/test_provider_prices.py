@@ -1,0 +1,102 @@
+"""Prices and costs: each token is paid for once, at its own class's price, and unknown is not free."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.accounting.cost import cost_usd, exchange_cost
+from gateway.core.clock import ManualClock
+from gateway.core.events import Usage
+from gateway.core.exchange import Exchange, Trace
+from gateway.core.plan import Price, Target
+from gateway.providers import catalog
+from gateway.providers.prices import price_of, table
+
+PRICE = Price(input=1.0, cached_input=0.1, cache_write=1.25, output=10.0, reasoning=20.0)
+COUNTS = st.integers(0, 10**7)
+
+
+async def no_body() -> bytes:
+    return b""
+
+
+def exchange(target: Target | None, usage: Usage | None) -> Exchange:
+    made = Exchange(
+        id="x", dialect="openai", operation="chat", headers={}, credential=None, read_body=no_body, clock=ManualClock(),
+        trace=Trace("0" * 32, "0" * 16), timeout=1.0,
+    )  # fmt: skip
+    made.calling, made.usage = target, usage
+    return made
+
+
+def test_each_class_has_its_price() -> None:
+    """Fresh, cached and written input, spoken and reasoned output, each at its own price."""
+    usage = Usage(
+        input_tokens=1_000_000, cached_tokens=400_000, cache_write_tokens=100_000,
+        output_tokens=200_000, reasoning_tokens=50_000,
+    )  # fmt: skip
+    assert cost_usd(usage, PRICE) == pytest.approx(0.5 * 1 + 0.4 * 0.1 + 0.1 * 1.25 + 0.15 * 10 + 0.05 * 20)
+
+
+def test_classes_without_a_price_fall_back() -> None:
+    """Cached and written tokens cost as input, reasoning as output, when nothing else is said."""
+    usage = Usage(input_tokens=10, cached_tokens=5, cache_write_tokens=2, output_tokens=7, reasoning_tokens=3)
+    assert cost_usd(usage, Price(input=1, output=2)) == pytest.approx((10 * 1 + 7 * 2) / 1e6)
+    assert cost_usd(usage, Price(input=1, output=2, cached_input=0)) == pytest.approx((5 * 1 + 7 * 2) / 1e6)
+
+
+@given(COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
+def test_no_token_is_paid_twice(fresh: int, cached: int, written: int, spoken: int, reasoned: int) -> None:
+    """At one price for all classes the cost is tokens times price, also for counts that contradict each other."""
+    usage = Usage(
+        input_tokens=fresh,
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        output_tokens=spoken,
+        reasoning_tokens=reasoned,
+    )
+    flat = Price(input=3, cached_input=3, cache_write=3, output=3, reasoning=3)
+    assert cost_usd(usage, flat) == pytest.approx(3 * (fresh + spoken) / 1e6)
+    assert cost_usd(usage, PRICE) >= 0
+
+
+def test_an_unknown_cost_is_not_nothing() -> None:
+    """Without a price or without usage there is no cost, rather than a cost of zero."""
+    priced = Target(provider="p", model="m", price=PRICE)
+    usage = Usage(input_tokens=1_000_000)
+    assert exchange_cost(exchange(priced, usage)) == pytest.approx(1.0)
+    assert exchange_cost(exchange(priced, None)) is None
+    assert exchange_cost(exchange(Target(provider="p", model="m"), usage)) is None
+    assert exchange_cost(exchange(None, usage)) is None
+
+
+def test_the_table_is_dated_and_sound() -> None:
+    """The table says when it was checked; its kinds exist, and no cached token costs more than a fresh one."""
+    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", table().version)
+    assert set(table().prices) <= set(catalog.types())
+    for models in table().prices.values():
+        for price in models.values():
+            assert 0 <= (price.cached_input or 0) <= price.input
+            assert price.output >= 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "output"),
+    [
+        ("openai", "gpt-4o-mini", 0.6),
+        ("openai", "gpt-4o-2024-08-06", 10),
+        ("openai", "gpt-4o-2024-05-13", 15),
+        ("anthropic", "claude-haiku-4-5-20251001", 5),
+        ("openai", "gpt-4o-mini-tuned", None),
+        ("vllm", "gpt-4o", None),
+        ("openai", "", None),
+    ],
+)
+def test_a_price_is_found_by_kind_and_model(kind: str, model: str, output: float | None) -> None:
+    """Dated names have the undated price unless they have their own; nothing is guessed."""
+    price = price_of(kind, model)
+    assert (price and price.output) == output
