@@ -14,7 +14,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio.connection import parse_url
 
@@ -41,8 +41,7 @@ class _Wire(asyncio.Protocol):
         self._data = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
 
     def send(self, command: bytes) -> asyncio.Future[Value]:
         """All commands of one turn of the event loop leave in one write."""

@@ -27,7 +27,7 @@ async def test_a_qdrant_that_is_not_there_is_a_miss() -> None:
         made = exchange("What is the capital of Peru?")
         began = time.perf_counter()
         assert await look(caches.routes["default"], made) is None
-        assert time.perf_counter() - began < 0.5
+        assert time.perf_counter() - began < 1.0
         assert made.degraded == ["semantic_cache"]
         reasons.append(made.cache.reason)
     assert reasons[-1] == "semantic_cache:breaker_open"
@@ -50,7 +50,7 @@ async def test_a_qdrant_that_hangs_is_a_miss() -> None:
     made = exchange("What is the capital of Peru?")
     began = time.perf_counter()
     assert await look(caches.routes["default"], made) is None
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 1.0
     assert made.cache.reason == "semantic_cache:timeout"
     async with asyncio.timeout(5):
         await caches.close()

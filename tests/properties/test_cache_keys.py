@@ -45,6 +45,7 @@ def spelled(value: Any) -> Any:
     return (type(value).__name__, repr(value))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(FIELD, VALUES, max_size=4), TEXT, st.randoms(use_true_random=False))
 def test_field_order_never_matters(fields: dict[str, Any], text: str, order: random.Random) -> None:
     """Two bodies that differ in the order of fields only, at any depth, have one key."""
@@ -56,6 +57,7 @@ def test_field_order_never_matters(fields: dict[str, Any], text: str, order: ran
     assert KEYER.exact(exchange(body)) == KEYER.exact(exchange(shuffled(body, order)))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(FIELD, VALUES, max_size=3), FIELD, VALUES, VALUES)
 def test_every_field_matters(fields: dict[str, Any], name: str, one: Any, other: Any) -> None:
     """Change the value of any field that can change the answer, or leave it out, and it is a miss."""
@@ -70,6 +72,7 @@ def test_every_field_matters(fields: dict[str, Any], name: str, one: Any, other:
     assert None not in keys
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(_IGNORED)), VALUES)
 def test_no_ignored_field_matters(name: str, value: Any) -> None:
     """Whatever stands in a field that cannot change the answer, the key is the same."""
@@ -80,6 +83,7 @@ def test_no_ignored_field_matters(name: str, value: Any) -> None:
     assert KEYER.exact(exchange(body)) == KEYER.exact(exchange("q"))
 
 
+@settings(deadline=None)
 @given(TEXT, TEXT)
 def test_every_character_matters(one: str, other: str) -> None:
     """Two questions have one exact key only if they are the same text; their partition is one all the same."""
@@ -89,7 +93,7 @@ def test_every_character_matters(one: str, other: str) -> None:
     assert (a.asked().slots[0].text, b.asked().slots[0].text) == (one, other)
 
 
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200)
 @given(st.tuples(NAMES, NAMES, NAMES), st.tuples(NAMES, NAMES, NAMES))
 def test_two_users_never_share(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
     """At scope `user` two askers share a key only if tenant, key and user are all the same, however they are spelled."""

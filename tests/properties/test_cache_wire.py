@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.backends.redis_link import _Wire
@@ -38,6 +38,7 @@ class _Sink(asyncio.Transport):
     def abort(self) -> None: ...
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=6), st.lists(st.integers(1, 9), max_size=200), st.data())
 def test_chunking_changes_no_reply(values: list[Any], sizes: list[int], data: st.DataObject) -> None:
     """However the bytes arrive, each caller gets its own reply, and one who left costs nobody theirs."""
