@@ -1,7 +1,7 @@
 """The vector store of one process: for each partition a matrix, searched whole.
 
 Partitions are separate objects, so a search cannot see another partition's entries: there is no filter to forget.
-Exact, and for the sizes a process should hold fast enough: 0.03 ms at 1,000 rows of 384, 0.7 ms at 10,000.
+Exact, and for the sizes a process should hold fast enough: 0.03 ms at 1,000 rows of 384, 0.5 to 1 ms at 10,000.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from gateway.core.clock import Clock
 
 _OVERHEAD = 1024
 """Bytes an entry costs beside its payload and vector; a partition with one entry costs the most."""
+
+_TOGETHER = 1024 * 384
+"""Numbers multiplied by one call. Above about this OpenBLAS starts threads, which wait by spinning: on two busy cores a
+scan of 10,000 rows took 2 to 6 ms of CPU, and up to 50 ms, where this takes 0.6 to 0.9."""
 
 
 class _Row(msgspec.Struct, frozen=True, gc=False):
@@ -42,6 +46,16 @@ class _Partition:
         self.matrix[at] = vector
         self.rows.append(row)
         self.at[row.id] = at
+
+    def scores(self, vector: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The cosine of `vector` with each live row."""
+        live = len(self.rows)
+        scores = np.empty(live, np.float32)
+        step = max(1, _TOGETHER // self.matrix.shape[1])
+        for at in range(0, live, step):
+            end = min(live, at + step)
+            np.dot(self.matrix[at:end], vector, out=scores[at:end])
+        return scores
 
     def remove(self, id: str) -> _Row:
         at = self.at.pop(id)
@@ -94,7 +108,7 @@ class VectorMemory:
         held = self._partitions.get(partition)
         if held is None:
             return []
-        scores = held.matrix[: len(held.rows)] @ np.asarray(vector, np.float32)
+        scores = held.scores(np.asarray(vector, np.float32))
         now = self._clock.wall()
         near: list[Near] = []
         for at in _best(scores, limit * 4, floor):

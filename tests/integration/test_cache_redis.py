@@ -70,6 +70,24 @@ def test_it_runs_on_uvloop(redis_url: str) -> None:
     assert uvloop.run(story()) == [b"%d" % number for number in range(200)]
 
 
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_loop_that_stood_still_does_not_blame_redis(redis_url: str, run: Callable[..., bool]) -> None:
+    """When the process itself was held up past the budget, the reply that lies there is taken and not timed out."""
+
+    async def story() -> bool:
+        link = RedisLink(redis_url, SystemClock(), budget=0.05)
+        await link.call("PING", budget=5)
+        task = asyncio.create_task(_echo(link, 7))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251 - this is the stall
+        reply = await task
+        await link.close()
+        return reply == b"7"
+
+    assert run(story())
+
+
 async def test_a_caller_who_leaves_costs_nobody_his_reply(link: RedisLink) -> None:
     """Cancelled in the middle of a pipeline, a command's reply is dropped and the others' are not shifted."""
     await link.call("PING")
