@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Callable, Mapping
 
 import msgspec
 
 from gateway.core.clock import Clock
-from gateway.core.exchange import Exchange
+from gateway.core.exchange import Exchange, new_exchange_id
 from gateway.core.ports import Dialect
 from gateway.core.request import Operation
 from gateway.http import headers
@@ -56,7 +55,7 @@ class Edge:
         limits = self._limits
         reader = BodyReader(receive, given, limits.max_body, limits.body_seconds)
         exchange = Exchange(
-            id=headers.exchange_id(given, f"tg-{secrets.token_hex(12)}"),
+            id=headers.exchange_id(given, new_exchange_id()),
             dialect=dialect,
             operation=operation,
             headers=given,

@@ -174,6 +174,7 @@ def make_server(
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         date_header=True,
         timeout_keep_alive=int(limits.keep_alive),
         timeout_graceful_shutdown=int(limits.drain),

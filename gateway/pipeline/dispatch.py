@@ -42,7 +42,7 @@ class Dispatcher:
         assert plan is not None, "the planner runs before dispatch"
         models: Sequence[ModelPlan] = plan.models
         overflowed = False
-        fault: GatewayFault = Unavailable("No upstream is configured for this model.")
+        fault: GatewayFault | None = None
         at = 0
         while at < len(models):
             why = "first" if not exchange.attempts else ("overflow" if overflowed else "fallback")
@@ -60,7 +60,7 @@ class Dispatcher:
             if not fault.wire.next_target:
                 raise fault
             at += 1
-        raise fault
+        raise fault or Unavailable("No upstream is configured for this model.")
 
     async def _try_model(
         self, exchange: Exchange, model: ModelPlan, why: str, delivery: Delivery

@@ -6,7 +6,6 @@ A whole receipt is queued as one item; its spans are made and encoded in the exp
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace.status import Status, StatusCode
 
+from gateway.core.exchange import new_span_id
 from gateway.core.receipt import Receipt
 from gateway.telemetry.otlp import encode_request
 from gateway.telemetry.redact import Pseudonyms
@@ -25,10 +25,6 @@ from gateway.telemetry.spans import SpanData, Value, spans_of
 
 _SAMPLED = api.TraceFlags(api.TraceFlags.SAMPLED)
 _KINDS = {1: api.SpanKind.INTERNAL, 2: api.SpanKind.SERVER, 3: api.SpanKind.CLIENT}
-
-
-def new_span_id() -> str:
-    return secrets.token_hex(8)
 
 
 class _Item:
