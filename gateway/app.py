@@ -16,7 +16,7 @@ import guardrails.build
 import routing.build
 from gateway import __version__
 from gateway import config as configuration
-from gateway.accounting.cost import exchange_cost
+from gateway.accounting.cost import exchange_cost, saved_usd
 from gateway.admission.admit import Admit, Authenticator, ChargeTokens, Permit, may_use
 from gateway.admission.keyring import Keyring, OpenAccess
 from gateway.admission.limits import MemoryLimiter, RedisLimiter
@@ -136,6 +136,7 @@ class Gateway:
             self._dialects,
             self.aftermath,
             cost=exchange_cost,
+            saved=saved_usd,
             crashed=lambda exchange, error: logs.crash(self.logger, exchange, error),
         )
 

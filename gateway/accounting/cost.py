@@ -40,5 +40,14 @@ def exchange_cost(exchange: Exchange) -> float | None:
     return cost_usd(usage, target.price)
 
 
+def saved_usd(exchange: Exchange) -> float | None:
+    """What a cached answer would have cost at the first target of its plan; None when that has no price."""
+    usage, plan = exchange.cache.saved, exchange.plan
+    if usage is None or plan is None:
+        return None
+    price = plan.models[0].targets[0].price
+    return cost_usd(usage, price) if price is not None else None
+
+
 def _or(price: float | None, fallback: float) -> float:
     return fallback if price is None else price

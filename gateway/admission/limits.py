@@ -6,7 +6,6 @@ uneven. The same arithmetic runs in memory (one process) and in Redis (many), so
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
@@ -67,7 +66,8 @@ class MemoryLimiter:
 
 
 Execute = Callable[..., Awaitable[object]]
-"""Sends one Redis command and gives its reply: `await execute("EVAL", script, 1, key, ...)`."""
+"""Sends one Redis command and gives its reply within `budget` seconds, or raises:
+`await execute("EVAL", script, 1, key, ..., budget=0.05)`."""
 
 
 class RedisLimiter:
@@ -88,8 +88,7 @@ class RedisLimiter:
         now = self._clock.wall() // 1_000_000
         arguments = (limit, int(window * 1000), amount, now)
         try:
-            async with asyncio.timeout(self._budget):
-                wait = await self._execute("EVAL", _SCRIPT, 1, self._prefix + key, *arguments)
+            wait = await self._execute("EVAL", _SCRIPT, 1, self._prefix + key, *arguments, budget=self._budget)
         except Exception:  # whatever the client library raises: refused, reset, slow, loading
             self.degraded = True
             return self._local.try_take(key, limit, window, amount)

@@ -115,6 +115,8 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     """The alias whose target answered."""
     usage: Usage | None = None
     cost_usd: float | None = None
+    saved_usd: float | None = None
+    """What a cached answer would have cost."""
     ttft: int | None = None
     """From `started` until the first content was handed to the server."""
     waited: int = 0

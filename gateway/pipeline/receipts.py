@@ -36,6 +36,7 @@ def receipt_of(exchange: Exchange, outcome: Outcome, error: str, status: int) ->
         usage=exchange.usage,
         charges=tuple(exchange.charges),
         cost_usd=exchange.cost_usd,
+        saved_usd=exchange.saved_usd,
         ttft=exchange.ttft,
         overhead=exchange.ttft - exchange.waited if exchange.ttft is not None else None,
         held_chars=exchange.held_chars,

@@ -60,6 +60,7 @@ class Spine:
         aftermath: Aftermath,
         *,
         cost: Callable[[Exchange], float | None],
+        saved: Callable[[Exchange], float | None],
         crashed: Crash,
     ) -> None:
         self._pipeline = pipeline
@@ -67,6 +68,7 @@ class Spine:
         self._dialects = dialects
         self._aftermath = aftermath
         self._cost = cost
+        self._saved = saved
         self._crashed = crashed
         self.inflight = 0
         """Exchanges under way. Back to zero when all have ended, however they ended."""
@@ -160,6 +162,9 @@ class Spine:
         exchange.response_headers.update(answer.headers)
         await delivery.push([Frame((event,)) for event in unfold(answer.response)])
         delivery.end()
+        # The body tells the usage of when it was made; this exchange itself used nothing.
+        exchange.usage = None
+        exchange.saved_usd = self._saved(exchange)
 
 
 async def _close(client: Client, delivery: Delivery) -> Outcome:

@@ -98,7 +98,6 @@ FENCES = {
     "litestar": ("gateway/http/", "gateway/console/", "gateway/app"),
     "redis": ("cache/backends/", "gateway/admission/"),
     "qdrant_client": ("cache/backends/",),
-    "qdrant_edge": ("cache/backends/",),
     "presidio_analyzer": ("guardrails/pii",),
     "opentelemetry": ("gateway/telemetry/",),
     "httpx": ("gateway/providers/http",),
