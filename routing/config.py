@@ -45,7 +45,7 @@ class IntentsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A YAML file of intent -> example utterances, relative to the config file; or that mapping itself. Examples under
     `out_of_scope` show what is not meant. Eight or more of every intent classify better than fewer."""
     below: float = 0.5
-    """Confidence under this is `out_of_scope`. At 0.5 about 4 % of good questions are refused."""
+    """Confidence under this is `out_of_scope`. At 0.5, 3 to 5 % of good questions are refused."""
     margin: float = 0.1
     """When the best two intents are closer than this, `unclear`. 0.1 is 55 to 45."""
     then: dict[str, Then] = {}

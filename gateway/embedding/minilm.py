@@ -72,6 +72,8 @@ class MiniLM:
 
     def encode(self, texts: Sequence[str]) -> Array:
         """The same vectors, on the calling thread and helpers: for fitting and evaluation, where many are wanted."""
+        if len(texts) == 1:
+            return self._encoder.encode(texts[0])[None]
         workers = min(4, os.cpu_count() or 1)
         out = np.empty((len(texts), DIM), np.float32)
         with ThreadPoolExecutor(workers, thread_name_prefix="encode") as pool:
