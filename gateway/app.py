@@ -230,8 +230,8 @@ class Gateway:
             on_shutdown=[self.stop],
         )
 
-    def server(self, fd: int | None = None, ready: Callable[[], None] | None = None) -> DrainingServer:
-        """A server ready for `serve()`; `ready` is called when it accepts connections."""
+    def server(self, fd: int | None = None, ready: Callable[[str], None] | None = None) -> DrainingServer:
+        """A server ready for `serve()`; `ready` is told its URL when it accepts connections."""
         server = self.config.server
         limits = ServerLimits(header_seconds=server.header_timeout, drain=server.drain, notice=server.drain_notice)
         return make_server(

@@ -58,9 +58,9 @@ async def _demo(host: str, port: int, otlp: str) -> int:
             return 2
         await _models(config)
 
-        def ready() -> None:
+        def ready(address: str) -> None:
             _say(f"ready in {time.perf_counter() - began:.1f} s")
-            print(text(f"http://{host}:{port}"), flush=True)
+            print(text(address), flush=True)
 
         return await serve(config, Path.cwd(), None, None, ready=ready)
 

@@ -75,9 +75,9 @@ async def serve(
     host: str | None,
     port: int | None,
     fd: int | None = None,
-    ready: Callable[[], None] | None = None,
+    ready: Callable[[str], None] | None = None,
 ) -> int:
-    """Runs one gateway in this process; `ready` is called when it accepts connections. Exit status 2 when the
+    """Runs one gateway in this process; `ready` is told its URL when it accepts connections. Exit status 2 when the
     configuration cannot be served, 1 when the address cannot be listened on."""
     from gateway.app import Gateway
 
@@ -91,6 +91,6 @@ async def serve(
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-    server = gateway.server(fd, ready)
+    server = gateway.server(fd, ready or (lambda address: gateway.logger.info("listening", address=address)))
     await server.serve()
     return 0 if server.started else 1

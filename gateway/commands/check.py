@@ -1,0 +1,113 @@
+"""`tidegate check`: is the configuration right, and what will really run, for each route, dialect and stream mode."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from gateway.configuring.problems import ConfigError
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("check", help="validate a configuration and say what will run")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from gateway import config as configuration
+
+    try:
+        config = configuration.load(options.config)
+    except ConfigError as error:
+        return _problems(error, options)
+    report = report_of(config)
+    if options.json:
+        print(json.dumps({"ok": True, **report}, indent=2))
+        return 0
+    print(f"{options.config}: no problems")
+    for line in text_of(report):
+        print(line)
+    return 0
+
+
+def _problems(error: ConfigError, options: argparse.Namespace) -> int:
+    if options.json:
+        problems = [{"path": problem.path, "message": problem.message} for problem in error.problems]
+        print(json.dumps({"ok": False, "problems": problems}, indent=2))
+        return 2
+    for problem in error.problems:
+        print(problem, file=sys.stderr)
+    print(f"{options.config}: {len(error.problems)} problem(s)", file=sys.stderr)
+    return 2
+
+
+def report_of(config: Any) -> dict[str, Any]:
+    """What runs: per route its models, limits and caches, and its checks for each dialect and stream mode."""
+    import cache.config
+    import guardrails.describe
+    from gateway.dialects.registry import dialects
+
+    routes = {}
+    for name, route in config.all_routes().items():
+        checks = {
+            f"{dialect}, {mode}": [
+                line._asdict() if hasattr(line, "_asdict") else line
+                for line in guardrails.describe.describe(config.guardrails, route.guardrails, streamed=streamed)
+            ]
+            for dialect in dialects()
+            for mode, streamed in (("whole", False), ("streamed", True))
+        }
+        caches = cache.config.describe(
+            route.cache or cache.config.CacheConfig(), redis=config.redis is not None, qdrant=config.qdrant
+        )
+        models = route.match.models if route.match else ["every model that no other route names"]
+        routes[name] = {"models": models, "checks": checks, "caches": caches, "intents": _intents(route)}
+    return {"routes": routes, "warnings": warnings_of(config)}
+
+
+def _intents(route: Any) -> list[str]:
+    if route.intents is None:
+        return []
+    return [
+        f"{name} -> " + ", ".join(f"{field} {value!r}" for field in ("answer", "model", "handoff", "clarify")
+                                  if (value := getattr(then, field)) is not None)
+        for name, then in route.intents.then.items()
+    ]  # fmt: skip
+
+
+def warnings_of(config: Any) -> list[str]:
+    """What is allowed and worth knowing."""
+    found = []
+    many = config.server.workers > 1
+    if many and config.redis is None:
+        found.append(f"server.workers: {config.server.workers} without redis: limits and exact caches are counted per worker")
+    if (config.redis or config.qdrant.startswith("http")) and config.server.secret is None:
+        found.append("server.secret: absent; set it (or TIDEGATE_SECRET), or replicas share no cache entries")
+    if many and config.telemetry.prometheus:
+        found.append("telemetry.prometheus: each worker has its own /metrics; a scrape sees one of them")
+    if config.access.keys is None:
+        found.append("access.keys: absent; everyone who can reach the loopback address may use every model")
+    for alias, model in config.models.items():
+        if any(target.price is None for target in model.targets) and model.price is None:
+            found.append(f"models.{alias}.price: absent; priced from the built-in table where it knows the model, else counted as unpriced")
+    return found
+
+
+def text_of(report: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for name, route in report["routes"].items():
+        lines += ["", f"route {name}", f"  models: {', '.join(route['models'])}"]
+        lines += [f"  intent: {line}" for line in route["intents"]]
+        lines += [f"  cache: {line}" for line in route["caches"]]
+        for where, checks in route["checks"].items():
+            lines.append(f"  checks ({where}):" + ("" if checks else " none"))
+            lines += [f"    {line}" for line in checks]
+    if report["warnings"]:
+        lines += ["", "worth knowing:"]
+        lines += [f"  {line}" for line in report["warnings"]]
+    return lines
