@@ -32,6 +32,7 @@ from gateway.http import headers
 from gateway.http.asgi import Headers
 from gateway.http.edge import Edge, Limits
 from gateway.http.health import Readiness, health_routes
+from gateway.http.protocol import Bounds
 from gateway.http.routes import error_handlers, exchange_routes, model_routes
 from gateway.http.server import DrainingServer, ServerLimits, make_server
 from gateway.pipeline.aftermath import Aftermath
@@ -218,12 +219,12 @@ class Gateway:
         page = self.metrics.page if told.prometheus else None
         return Litestar(
             route_handlers=[
-                *exchange_routes(edge, self._dialects),
-                *model_routes(self._visible, self._dialects, self._started),
+                *exchange_routes(edge, self._dialects, self.metrics.reject),
+                *model_routes(self._visible, self._dialects, self._started, self.metrics.reject),
                 *health_routes(self.readiness, self.degraded, page, configuration.schema_bytes),
                 *console_routes(self.recent, self._may_watch),
             ],
-            exception_handlers=error_handlers(self._dialects),
+            exception_handlers=error_handlers(self._dialects, self.metrics.reject),
             openapi_config=None,
             logging_config=None,
             on_startup=[self.start],
@@ -233,7 +234,11 @@ class Gateway:
     def server(self, fd: int | None = None, ready: Callable[[str], None] | None = None) -> DrainingServer:
         """A server ready for `serve()`; `ready` is told its URL when it accepts connections."""
         server = self.config.server
-        limits = ServerLimits(header_seconds=server.header_timeout, drain=server.drain, notice=server.drain_notice)
+        limits = ServerLimits(
+            bounds=Bounds(header_seconds=server.header_timeout, stall_seconds=server.write_timeout),
+            drain=server.drain,
+            notice=server.drain_notice,
+        )
         return make_server(
             self.app,
             host=self._host,

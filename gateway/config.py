@@ -40,6 +40,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """For a whole request body to arrive."""
     header_timeout: Duration = Duration(10.0)
     """For a request's headers to arrive."""
+    write_timeout: Duration = Duration(60.0)
+    """How long a client may take nothing of what is sent to it before it counts as gone."""
     timeout: Duration = Duration(600.0)
     """For a whole exchange; a client may ask for less."""
     drain: Duration = Duration(30.0)
@@ -121,7 +123,9 @@ def check(config: Config, base: Path) -> list[Problem]:
     found += [Problem(*pair) for pair in provider_problems(config.providers, dialects().keys())]
     found += [Problem(*pair) for pair in model_problems(config.models, config.providers)]
     found += [Problem(*pair) for pair in guardrails.config.problems(config.guardrails)]
-    found += [Problem(*pair) for pair in routing.config.overlaps({n: route.match for n, route in config.routes.items()})]
+    found += [
+        Problem(*pair) for pair in routing.config.overlaps({n: route.match for n, route in config.routes.items()})
+    ]
     for name, route in config.all_routes().items():
         found += [Problem(*pair) for pair in _route(name, route, config, base)]
     return found

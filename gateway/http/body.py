@@ -19,13 +19,15 @@ class BodyReader:
     `done` says that the whole body was read, so that the connection is at a message boundary and may be kept.
     """
 
-    __slots__ = ("_headers", "_limit", "_receive", "_seconds", "done")
+    __slots__ = ("_asked", "_headers", "_late", "_limit", "_receive", "_seconds", "done")
 
     def __init__(self, receive: Receive, headers: Mapping[str, str], limit: int, seconds: float) -> None:
         self._receive = receive
         self._headers = headers
         self._limit = limit
         self._seconds = seconds
+        self._asked = False
+        self._late = False
         self.done = False
 
     async def __call__(self) -> bytes:
@@ -36,6 +38,7 @@ class BodyReader:
             async with asyncio.timeout(self._seconds):
                 data = await self._read()
         except TimeoutError:
+            self._late = True
             raise SlowBody(f"The request body did not arrive within {self._seconds:g} s.") from None
         coding = self._headers.get("content-encoding", "identity").strip().lower()
         return data if coding in ("", "identity") else self._expand(data, coding)
@@ -43,9 +46,10 @@ class BodyReader:
     async def discard(self) -> None:
         """Reads on and throws away, so that a client that writes its whole body before it looks can see our answer.
 
-        Bounded in bytes and seconds; past them the connection is closed under the client instead.
+        Bounded in bytes and seconds; past them the connection is closed under the client instead. Nothing is read of a
+        client that was too slow already, or that asked first (`Expect: 100-continue`) and can be told at once.
         """
-        if self.done:
+        if self.done or self._late or (not self._asked and "expect" in self._headers):
             return
         left = _DISCARD_BYTES
         try:
@@ -60,6 +64,7 @@ class BodyReader:
             return
 
     async def _read(self) -> bytes:
+        self._asked = True
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
@@ -100,6 +105,8 @@ class BodyReader:
             raise self._too_large()
         if not stream.eof:
             raise BadRequest(f"The request body ends before its {coding} data does.")
+        if stream.unused_data:
+            raise BadRequest(f"The request body goes on after its {coding} data.")
         return out
 
 

@@ -15,6 +15,7 @@ from gateway.core.ports import Dialect
 from gateway.core.request import Operation
 from gateway.http.asgi import Headers, Receive, Scope, Send
 from gateway.http.edge import Edge
+from gateway.http.protocol import Rejected
 
 # path below the dialect's roots, dialect, operation
 EXCHANGES: tuple[tuple[str, str, Operation], ...] = (
@@ -33,11 +34,12 @@ ROOTS: Mapping[str, tuple[str, ...]] = {
 Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def exchange_routes(edge: Edge, dialects: Mapping[str, Dialect]) -> list[ASGIRouteHandler]:
+def exchange_routes(edge: Edge, dialects: Mapping[str, Dialect], rejected: Rejected) -> list[ASGIRouteHandler]:
     """One raw ASGI handler for each path that starts an exchange."""
     return [
         _route(
-            [root + path for root in ROOTS[dialect]], _only("POST", dialects[dialect], _serve(edge, dialect, operation))
+            [root + path for root in ROOTS[dialect]],
+            _only("POST", dialects[dialect], _serve(edge, dialect, operation), rejected),
         )
         for path, dialect, operation in EXCHANGES
         if dialect in dialects
@@ -45,7 +47,7 @@ def exchange_routes(edge: Edge, dialects: Mapping[str, Dialect]) -> list[ASGIRou
 
 
 def model_routes(
-    aliases: Callable[[Headers], Sequence[str]], dialects: Mapping[str, Dialect], created: int
+    aliases: Callable[[Headers], Sequence[str]], dialects: Mapping[str, Dialect], created: int, rejected: Rejected
 ) -> list[HTTPRouteHandler]:
     """`GET /v1/models` and `/v1/models/{id}`. `aliases` gives what the caller's key may see, or raises a fault.
 
@@ -61,6 +63,7 @@ def model_routes(
                     f"The model {wanted[:128]!r} does not exist or this key may not use it.", param="model"
                 )
         except GatewayFault as fault:
+            rejected(fault.name)
             return Response(dialect.error(fault, ""), status_code=fault.wire.status, media_type=MediaType.JSON)
         body = dialect.models([wanted] if wanted else names, created, one=bool(wanted))
         return Response(body, media_type=MediaType.JSON)
@@ -92,10 +95,11 @@ def _serve(edge: Edge, dialect: str, operation: Operation) -> Handle:
     return handle
 
 
-def _only(method: str, dialect: Dialect, handle: Handle) -> Handle:
+def _only(method: str, dialect: Dialect, handle: Handle, rejected: Rejected) -> Handle:
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != method:
             fault = MethodNotAllowed(f"{scope['method']} is not allowed here; use {method}.")
+            rejected(fault.name)
             await send_json(send, 405, dialect.error(fault, ""), [(b"allow", method.encode())])
             return
         await handle(scope, receive, send)
@@ -110,10 +114,13 @@ def _route(paths: list[str], handle: Handle) -> ASGIRouteHandler:
     return asgi(paths, copy_scope=False)(handler)  # type: ignore[arg-type]
 
 
-def error_handlers(dialects: Mapping[str, Dialect]) -> dict[type[Exception] | int, ExceptionHandler[Any]]:
+def error_handlers(
+    dialects: Mapping[str, Dialect], rejected: Rejected
+) -> dict[type[Exception] | int, ExceptionHandler[Any]]:
     """For what reaches no handler of ours: an unknown path, a wrong method on a page, a bug in one."""
 
     def told(request: Request[Any, Any, Any], fault: GatewayFault) -> Response[bytes]:
+        rejected(fault.name)
         body = _dialect_of(request.scope, dialects).error(fault, "")
         return Response(body, status_code=fault.wire.status, media_type="application/json")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -13,26 +14,49 @@ from gateway.core.facts import Key
 from gateway.core.ports import Dialect
 from gateway.core.request import Body
 
+MOST_DEPTH = 128
+"""Levels of lists and objects in a body. Nothing that models take is near it; encoders and walkers further on recurse,
+and the interpreter's own limit would end them in places where it looks like a fault of ours."""
+
 _DECODER = msgspec.json.Decoder(dict)
 
 
 def decode(data: bytes) -> Body:
-    """The body as a JSON object. Raises `BadRequest` saying what is wrong with it; never echoes it.
-
-    The decoder recurses in C with the interpreter's own limit, so a body nested a thousand deep ends here
-    and not in a crash further on.
-    """
+    """The body as a JSON object. Raises `BadRequest` saying what is wrong with it; never echoes it."""
     try:
         body: Body = _DECODER.decode(data)
-    except msgspec.ValidationError:
+    except msgspec.ValidationError as error:
+        if "out of range" in str(error):
+            raise BadRequest("The request body holds a number that is out of range.", code="invalid_json") from None
         raise BadRequest("The request body must be a JSON object.") from None
     except msgspec.DecodeError as error:
         raise BadRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
     except UnicodeDecodeError:
         raise BadRequest("The request body is not valid UTF-8.", code="invalid_json") from None
     except RecursionError:
-        raise BadRequest("The request body is nested too deeply.", code="invalid_json") from None
+        raise _too_deep() from None
+    if data.count(b"[") + data.count(b"{") > MOST_DEPTH and _deeper(body):  # counting is cheap, and most end here
+        raise _too_deep()
     return body
+
+
+def _deeper(body: Body) -> bool:
+    """Whether any value lies below `MOST_DEPTH` levels. Level by level, so the depth costs no stack."""
+    level: list[Any] = [body]
+    for _ in range(MOST_DEPTH):
+        level = [
+            item
+            for holder in level
+            for item in (holder.values() if type(holder) is dict else holder)
+            if type(item) is dict or type(item) is list
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _too_deep() -> BadRequest:
+    return BadRequest(f"The request body is nested more than {MOST_DEPTH} levels deep.", code="invalid_json")
 
 
 class Receive:

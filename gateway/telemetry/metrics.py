@@ -65,7 +65,10 @@ class Metrics:
         self._attempts = Counter("tidegate_attempts", "Upstream calls.", ("provider", "outcome"), registry=registry)
         self._degraded = Counter("tidegate_degraded", "Exchanges served without a part.", ("what",), registry=registry)
         self._rejected = Counter(
-            "tidegate_rejected_connections", "Connections that never became a request.", ("why",), registry=registry
+            "tidegate_rejected_connections",
+            "Connections and requests that never became an exchange.",
+            ("why",),
+            registry=registry,
         )
 
     async def record(self, receipt: Receipt) -> None:
@@ -111,7 +114,7 @@ class Metrics:
             self._unpriced.labels(receipt.served_model).inc()
 
     def reject(self, why: str) -> None:
-        """A connection that never became an exchange."""
+        """What never became an exchange: not HTTP, an unknown path, a refused model list. `why` is a word of ours."""
         self._rejected.labels(why).inc()
 
     def watch(self, readings: Readings, labels: Mapping[str, str]) -> None:
