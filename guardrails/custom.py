@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Protocol
 
 import re2
 
@@ -52,11 +53,17 @@ class Custom:
         return [Span(self.kind, m.start(), m.end()) for m in self._regex.finditer(zone) if m.end() > m.start()]
 
 
-class Lines:
-    """One pattern over whole lines: for patterns that may match spaces, about which nothing else is known. In a stream this
-    holds each line until it ends."""
+class LineFinder(Protocol):
+    """Finds spans in one line, without its surroundings."""
 
-    def __init__(self, recogniser: Custom) -> None:
+    def find(self, zone: str, before: str) -> list[Span]: ...
+
+
+class Lines:
+    """Whole lines: for patterns that may match spaces, about which nothing else is known, and for models. In a
+    stream this holds each line until it ends."""
+
+    def __init__(self, recogniser: LineFinder) -> None:
         self._recogniser = recogniser
 
     def find(self, text: str, begin: int = 0) -> list[Span]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
+import phonenumbers
+
 from guardrails.automaton import Phrases
 from guardrails.custom import custom_scanner
 from guardrails.pii_person import Person
@@ -20,6 +22,8 @@ PATTERNED = (
 )  # fmt: skip
 ENTITIES = (*PATTERNED, "PERSON")
 """What `entities:` may name. PERSON finds names by cue only ("my name is ...", a title, a signature)."""
+
+KNOWN_REGIONS: frozenset[str] = frozenset(phonenumbers.SUPPORTED_REGIONS)
 
 DEFAULT = ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS")
 """Without URL (most are not private), PERSON (cues miss more than they find) and the rest (rare)."""

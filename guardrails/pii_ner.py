@@ -1,0 +1,63 @@
+"""Names in running text, by a spaCy model the operator has installed: Presidio's own engine and recogniser, whole.
+
+Opt-in (`ner:`), because it costs what the rest of the gateway costs together: about 100 MB for spaCy plus the model, and
+milliseconds for each sentence. Imports the real `presidio_analyzer` (see `pii_import.py` for why nothing else here does).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from guardrails.custom import Lines
+from guardrails.spans import Span
+
+MIN_SCORE = 0.4
+
+
+def missing(model: str) -> str:
+    """What is wrong with the model's name, or "". Looks only; Presidio itself would start a download."""
+    if importlib.util.find_spec("spacy") is None:
+        return "needs spaCy, which is not installed"
+    if Path(model).exists():
+        return ""
+    import spacy.util
+
+    if spacy.util.is_package(model):
+        return ""
+    return f"spaCy model {model!r} is neither installed nor a path; nothing is downloaded at start, so install it first"
+
+
+class Ner:
+    """Presidio's SpacyRecognizer over one line at a time."""
+
+    kind = "PERSON"
+    gates: Sequence[str] = ()
+
+    def __init__(self, model: str, entities: Sequence[str]) -> None:
+        from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
+        from presidio_analyzer.predefined_recognizers import SpacyRecognizer
+
+        problem = missing(model)
+        if problem:
+            raise ValueError(problem)
+        self._engine = SpacyNlpEngine(
+            models=[{"lang_code": "en", "model_name": model}], ner_model_configuration=NerModelConfiguration()
+        )
+        self._engine.load()
+        self._recogniser = SpacyRecognizer()
+        supported = self._recogniser.supported_entities
+        self._entities = [name for name in entities if name in supported] or ["PERSON"]
+
+    def find(self, zone: str, before: str) -> list[Span]:
+        if not zone.strip():
+            return []
+        artifacts = self._engine.process_text(zone, "en")
+        results = self._recogniser.analyze(zone, self._entities, artifacts)
+        return [Span(r.entity_type, r.start, r.end, r.score) for r in results if r.score >= MIN_SCORE]
+
+
+def ner_scanner(model: str, entities: Sequence[str]) -> Lines:
+    """Line by line: in a stream, each line is held until it ends."""
+    return Lines(Ner(model, entities))
