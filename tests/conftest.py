@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.fixtures.gateway", "tests.fixtures.redis", "tests.fixtures.embedding"]
+pytest_plugins = [
+    "tests.fixtures.gateway",
+    "tests.fixtures.fleet",
+    "tests.fixtures.redis",
+    "tests.fixtures.embedding",
+]
