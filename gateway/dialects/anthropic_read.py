@@ -140,18 +140,12 @@ def _document(block: Body, turn: int, path: str, slots: list[Slot]) -> None:
 
 def _leaves(value: Any, turn: int, path: str, slots: list[Slot]) -> None:
     """Every string in a tool call's input, in reading order. A stack, not recursion: the client sets the depth."""
-    stack: list[tuple[Any, str]] = [(value, path)]
+    stack: list[tuple[Any, Any, Any, str]] = [(None, None, value, path)]
     while stack:
-        node, where = stack.pop()
-        pairs: list[tuple[Any, Any, str]] = []
+        holder, key, node, where = stack.pop()
         if type(node) is dict:
-            pairs = [(key, item, f"{where}.{key}") for key, item in node.items()]
+            stack.extend([(node, name, item, f"{where}.{name}") for name, item in node.items()][::-1])
         elif type(node) is list:
-            pairs = [(at, item, f"{where}[{at}]") for at, item in enumerate(node)]
-        deeper: list[tuple[Any, str]] = []
-        for key, item, there in pairs:
-            if type(item) is str:
-                slots.append(Slot("assistant", "tool_arguments", turn, node, key, there))
-            elif type(item) is dict or type(item) is list:
-                deeper.append((item, there))
-        stack.extend(reversed(deeper))
+            stack.extend([(node, at, item, f"{where}[{at}]") for at, item in enumerate(node)][::-1])
+        elif type(node) is str and holder is not None:
+            slots.append(Slot("assistant", "tool_arguments", turn, holder, key, where))
