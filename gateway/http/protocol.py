@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from http import HTTPStatus
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -60,14 +61,27 @@ def guarded(bounds: Bounds, rejected: Rejected) -> type[HttpToolsProtocol]:
             if self._refused:
                 return
             self._seen += len(data)
-            super().data_received(data)
+            self._unset_keepalive_if_required()
+            self._feed(data)
             if self._heading and self._seen > bounds.header_bytes:
                 self._refuse(431, "headers_too_large", f"the limit is {bounds.header_bytes} bytes")
 
-        def send_400_response(self, msg: str) -> None:
-            """Super's word for what the parser cannot read."""
-            if not self._refused:  # else the parser stopped because we told it to
-                self._refuse(400, "invalid_http", "this is not a valid HTTP/1.1 request")
+        def _feed(self, data: bytes) -> None:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                self._decline(data[offer.args[0] :])
+            except httptools.HttpParserError:
+                if not self._refused:
+                    self._refuse(400, "invalid_http", "this is not a valid HTTP/1.1 request")
+
+        def _decline(self, rest: bytes) -> None:
+            """An offer of another protocol is declined by answering as if it was not there (RFC 9110, 7.8): Java's client
+            makes one with each call. The parser stops at it with the body unread, so a fresh one reads the head again,
+            without the offer."""
+            head = _without_offer(self.parser.get_method(), self.url, self.headers)
+            self.parser = httptools.HttpRequestParser(self)
+            self._feed(head + rest)
 
         def on_message_begin(self) -> None:
             self._heading = True
@@ -75,6 +89,8 @@ def guarded(bounds: Bounds, rejected: Rejected) -> type[HttpToolsProtocol]:
             super().on_message_begin()
 
         def on_headers_complete(self) -> None:
+            if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+                return  # see `_decline`
             self._heading = False
             self._seen = 0
             self._disarm()
@@ -93,7 +109,7 @@ def guarded(bounds: Bounds, rejected: Rejected) -> type[HttpToolsProtocol]:
 
         def on_message_complete(self) -> None:
             self._seen = 0
-            if not self._refused:
+            if not self._refused and not self._heading:
                 super().on_message_complete()
 
         def _open(self) -> list[RequestResponseCycle]:
@@ -133,6 +149,15 @@ def guarded(bounds: Bounds, rejected: Rejected) -> type[HttpToolsProtocol]:
             self.loop.call_later(_LINGER, self.transport.close)
 
     return GuardedProtocol
+
+
+def _without_offer(method: bytes, url: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """A request's head again. Its parts were parsed, so none of them can hold a line break."""
+    kept = [(name, value) for name, value in headers if name not in (b"upgrade", b"connection", b"http2-settings")]
+    if any(name == b"connection" and b"close" in value.lower() for name, value in headers):
+        kept.append((b"connection", b"close"))
+    lines = b"".join(b"%s: %s\r\n" % pair for pair in kept)
+    return b"%s %s HTTP/1.1\r\n%s\r\n" % (method, url, lines)
 
 
 def _refusal(status: int, code: str, why: str) -> bytes:

@@ -201,7 +201,8 @@ async def test_anthropics_max_tokens_is_checked(t: Talk, value: object) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize(
-    ("model", "hint"), [("n", None), ("spar", "spare"), ("Spare", "spare"), ("\u0000\u200b", None), ("../spare", "spare")]
+    ("model", "hint"),
+    [("n", None), ("spar", "spare"), ("Spare", "spare"), ("\u0000\u200b", None), ("../spare", "spare")],
 )
 async def test_an_unknown_model_is_named_with_a_hint(t: Talk, dialect: str, model: str, hint: str | None) -> None:
     """404 `model_not_found`, with the nearest name when one is near."""
@@ -221,7 +222,11 @@ async def test_a_body_over_the_limit_is_refused(t: Talk, dialect: str, form: str
     """11 MiB, declared or not: the client that writes all of it before it looks still sees the 413."""
     body = asking("x" * (11 * MIB))
     path = DIALECTS[dialect]
-    data = post(body, path) if form == "declared" else chunked(*(body[at : at + MIB] for at in range(0, len(body), MIB)), path=path)
+    data = (
+        post(body, path)
+        if form == "declared"
+        else chunked(*(body[at : at + MIB] for at in range(0, len(body), MIB)), path=path)
+    )
     kind = "invalid_request_error" if dialect == "openai" else "request_too_large"
     message = await refused(t, data, dialect, 413, kind, "request_too_large")
     assert "server.max_body" in message
@@ -270,10 +275,11 @@ async def test_a_compressed_body_is_read(t: Talk, coding: str) -> None:
 
 
 async def test_a_bomb_is_refused_at_the_limit(t: Talk) -> None:
-    """1 GiB of zeros in a megabyte, and a bomb in a bomb: what a body grows to is bounded like its size."""
+    """1 GiB of zeros in a megabyte: what a body grows to is bounded like its size."""
     packer = zlib.compressobj(9, wbits=31)
-    zeros = bytes(8 * MIB)
-    bomb = b"".join(packer.compress(zeros) for _ in range(128)) + packer.flush()
+    head = packer.compress(b" ") + packer.flush(zlib.Z_FULL_FLUSH)
+    zeros = packer.compress(bytes(8 * MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    bomb = head + zeros * 128
     assert len(bomb) < 1.1 * MIB
     await refused(t, post(bomb, content_encoding="gzip"), "openai", 413, code="request_too_large")
 
@@ -294,6 +300,7 @@ PACKED = gzip.compress(asking())
         (PACKED, "gzip, gzip"),
         (asking(), "x" * 500),
     ],
+    ids=["plain", "cut", "cut early", "wrong checksum", "trailing", "other kind", "unknown", "twice", "long name"],
 )
 async def test_broken_compression_is_refused(t: Talk, body: bytes, coding: str) -> None:
     """Cut, damaged, with something after it, or of a kind we do not know: 400."""
@@ -396,6 +403,7 @@ NOT_HTTP: Mapping[str, bytes] = {
     "a length in words": post(BODY).replace(b"content-length: ", b"content-length: about "),
     "a list of lengths": post(BODY).replace(b"content-length: ", b"content-length: 5, "),
     "a bad chunk size": b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    "a tunnel": b"CONNECT example.com:443 HTTP/1.1\r\nhost: example.com:443\r\n\r\n",
     "no method": b"hello there\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -439,7 +447,9 @@ async def test_rubbish_behind_a_request_never_gets_into_its_answer(t: Talk) -> N
 # --- paths and methods
 
 
-@pytest.mark.parametrize("path", ["/v1/nothing", "/v2/chat/completions", "/v1/chat/completions/x", "/%2e%2e/etc", "//", "/v1/%ff"])
+@pytest.mark.parametrize(
+    "path", ["/v1/nothing", "/v2/chat/completions", "/v1/chat/completions/x", "/%2e%2e/etc", "/v1/%ff"]
+)
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_an_unknown_path_is_a_404_in_the_dialect(t: Talk, dialect: str, path: str) -> None:
     """JSON, counted as one outcome whatever the path was, so that paths cannot fill the metrics."""
@@ -495,3 +505,21 @@ async def test_a_wrong_key_is_refused_before_its_body_is_read(talk: Converse, tm
             for body in (b"not json", asking("x" * (11 * MIB)), asking()):
                 data = post(body, path, authorization="Bearer tg_000000000000_" + "x" * 43)
                 await refused(t, data, dialect, 401, "authentication_error", "invalid_api_key")
+
+
+async def test_an_offer_of_another_protocol_is_declined_by_answering(t: Talk) -> None:
+    """Java's client offers HTTP/2 on each call: it is served over HTTP/1.1, body and all."""
+    offer = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2_settings": "AAMAAABkAARAAAAA"}
+    async with Left(t), RawClient(t.url) as client:
+        for _ in range(2):
+            await client.send(post(asking("over"), **offer))
+            assert (await client.answer()).status == 200
+    assert t.sent()["messages"][0]["content"] == "over"
+
+
+async def test_requests_sent_ahead_are_answered_in_order(t: Talk) -> None:
+    """Three requests in one packet, the second of them bad: three answers, one after the other."""
+    async with Counted(t) as counted, Left(t), RawClient(t.url) as client:
+        await client.send(post(asking()) + post(b"[]") + post(asking(model="spar")))
+        assert [(await client.answer()).status for _ in range(3)] == [200, 400, 404]
+    assert sorted(counted.outcomes) == ["client_error 400", "client_error 404", "ok 200"]
