@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from litestar import Litestar
 
-import cache.build
-import guardrails.build
-import routing.build
-from gateway import __version__
+from gateway import __version__, parts
 from gateway import config as configuration
 from gateway.accounting.cost import exchange_cost, saved_usd
-from gateway.admission.admit import Admit, Authenticator, ChargeTokens, Permit, may_use
-from gateway.admission.keyring import Keyring, OpenAccess
-from gateway.admission.limits import MemoryLimiter, RedisLimiter
+from gateway.admission.admit import ChargeTokens
 from gateway.config import Config
 from gateway.configuring.problems import ConfigError, Problem
 from gateway.console.recent import Recent
 from gateway.console.routes import console_routes
 from gateway.core.clock import Clock, SystemClock
-from gateway.core.errors import GatewayFault
-from gateway.core.ports import Embed, Limiter, Recorder
+from gateway.core.ports import Recorder
 from gateway.dialects.registry import dialects
-from gateway.http import headers
-from gateway.http.asgi import Headers
+from gateway.doors import Doors
 from gateway.http.edge import Edge, Limits
 from gateway.http.health import Readiness, health_routes
 from gateway.http.protocol import Bounds
 from gateway.http.routes import error_handlers, exchange_routes, model_routes
 from gateway.http.server import DrainingServer, ServerLimits, make_server
 from gateway.pipeline.aftermath import Aftermath
-from gateway.pipeline.build import Common, Pipeline, RouteParts
-from gateway.pipeline.build import build as build_pipeline
 from gateway.pipeline.dispatch import Dispatcher
-from gateway.pipeline.receive import Receive
 from gateway.pipeline.spine import Spine
 from gateway.providers.build import build as build_upstreams
-from gateway.providers.build import plans as build_plans
 from gateway.providers.config import InvalidConfig
 from gateway.providers.http_client import HttpClient
+from gateway.status import LABELS, Status
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.redact import Pseudonyms
@@ -77,16 +65,21 @@ class Gateway:
         clock: Clock | None = None,
         logger: logs.Logger | None = None,
         recorders: Sequence[Recorder] = (),
+        say: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        """`base`: where relative paths start. Raises `ConfigError` for what only shows when the parts are made."""
+        """`base`: where relative paths start; `say` is told of slow steps.
+
+        Raises `ConfigError` for what only shows when the parts are made.
+        """
         check_origin()
         self.config = config
         self._base = base
+        self._say = say
         self._host = host or config.server.host
         self._port = config.server.port if port is None else port
         self._clock = clock or SystemClock()
         self.logger = logger or logs.setup(config.telemetry.log)
-        self._secret = _secret(config)
+        self._secret = parts.secret_of(config)
         self._pseudonyms = Pseudonyms(self._secret)
         self.readiness = Readiness()
         self.metrics = Metrics()
@@ -109,22 +102,15 @@ class Gateway:
         config = self.config
         self._http = HttpClient()
         self.upstreams = build_upstreams(config.providers, self._dialects, self._http, clock=self._clock)
-        self.embed = self._embedder()
-        self.caches = cache.build.build(
-            {name: route.cache for name, route in config.all_routes().items()},
-            secret=self._secret,
-            clock=self._clock,
-            redis=config.redis,
-            qdrant=config.qdrant,
-            embed=self.embed,
-        )
-        self._keys = self._authenticator()
-        self._limiter = self._limits()
+        self.embed = parts.embedder(config)
+        self.caches = parts.caches(config, self._secret, self._clock, self.embed)
+        keys = parts.authenticator(config, self._base, self._host, self._clock, self._keys_failed)
+        limiter = parts.limiter(self.caches, self._clock)
         self.aftermath = Aftermath(
             [
                 logs.LogLine(self.logger, self._pseudonyms),
                 self.metrics,
-                ChargeTokens(self._limiter),
+                ChargeTokens(limiter),
                 *([self.traces] if self.traces else []),
                 self.recent,
                 *recorders,
@@ -132,7 +118,7 @@ class Gateway:
             crashed=lambda name, error: self.logger.error("recorder failed", recorder=name, kind=type(error).__name__),
         )
         self.spine = Spine(
-            self._pipeline(),
+            parts.pipeline(config, self._base, self._dialects, keys, limiter, self.caches, self.embed, self._say),
             Dispatcher(self.upstreams),
             self._dialects,
             self.aftermath,
@@ -140,65 +126,11 @@ class Gateway:
             saved=saved_usd,
             crashed=lambda exchange, error: logs.crash(self.logger, exchange, error),
         )
+        self.status = Status(self.spine, self.aftermath, self.caches, limiter)
+        self._doors = Doors(keys, configuration.served(config))
 
-    def _pipeline(self) -> Pipeline:
-        config = self.config
-        routes = config.all_routes()
-        limits = {name: route.limits for name, route in routes.items() if route.limits is not None}
-        router = routing.build.build(
-            {name: (route.match, route.intents) for name, route in routes.items()},
-            plans=build_plans(config.models, config.providers),
-            embed=self.embed,
-            base=self._base,
-            revisions=configuration.revisions(config),
-        )
-        common = Common(
-            admit=Admit(self._keys, self._limiter),
-            receive=Receive(self._dialects),
-            select=router.select,
-            permit=Permit(configuration.served(config), limits, self._limiter),
-        )
-        parts = {}
-        for name, route in routes.items():
-            guards = guardrails.build.build(config.guardrails, route.guardrails)
-            caches = self.caches.routes[name]
-            parts[name] = RouteParts(
-                screen=guards.screen,
-                route=router.routes[name],
-                exact_cache=caches.exact,
-                semantic_cache=caches.semantic,
-                checks=guards.checks,
-                tap=caches.tap,
-                restore=guards.restore,
-            )
-        return build_pipeline(common, parts)
-
-    def _embedder(self) -> Embed | None:
-        """The encoder, loaded only when some route needs it. Raises ValueError saying how to build a missing one."""
-        if not configuration.needs_embedding(self.config):
-            return None
-        from gateway.embedding.files import ModelMissing, models_dir
-        from gateway.embedding.minilm import MiniLM
-
-        try:
-            return MiniLM(models_dir())
-        except ModelMissing as missing:
-            raise ValueError(str(missing)) from None
-
-    def _authenticator(self) -> Authenticator:
-        keys = self.config.access.keys
-        if keys is not None:
-            return Keyring(
-                self._base / keys, self._clock, failed=lambda message: self.logger.error("key file", problem=message)
-            )
-        if self._host not in configuration.LOOPBACK:
-            raise ValueError(f"access.keys: missing, and {self._host} is not a loopback address")
-        return OpenAccess()
-
-    def _limits(self) -> Limiter:
-        if self.caches.redis is not None:
-            return RedisLimiter(self.caches.redis.call, self._clock)
-        return MemoryLimiter(self._clock)
+    def _keys_failed(self, message: str) -> None:
+        self.logger.error("key file", problem=message)
 
     def _traces(self) -> Traces | None:
         told = self.config.telemetry
@@ -215,14 +147,14 @@ class Gateway:
             self._clock,
             sample=told.sample,
         )
-        self.metrics.watch(self._readings, _READING_LABELS)
+        self.metrics.watch(self.status.readings, LABELS)
         page = self.metrics.page if told.prometheus else None
         return Litestar(
             route_handlers=[
                 *exchange_routes(edge, self._dialects, self.metrics.reject),
-                *model_routes(self._visible, self._dialects, self._started, self.metrics.reject),
-                *health_routes(self.readiness, self.degraded, page, configuration.schema_bytes),
-                *console_routes(self.recent, self._may_watch),
+                *model_routes(self._doors.visible, self._dialects, self._started, self.metrics.reject),
+                *health_routes(self.readiness, self.status.degraded, page, configuration.schema_bytes),
+                *console_routes(self.recent, self._doors.may_watch),
             ],
             exception_handlers=error_handlers(self._dialects, self.metrics.reject),
             openapi_config=None,
@@ -250,23 +182,6 @@ class Gateway:
             ready=ready,
         )
 
-    def _visible(self, given: Headers) -> list[str]:
-        """The names that the caller's key may ask for. Raises `Unauthenticated`."""
-        _, credential = headers.decode(given)
-        principal = self._keys.authenticate(credential)
-        return sorted(name for name in configuration.served(self.config) if may_use(principal, name))
-
-    def _may_watch(self, given: Mapping[str, str]) -> bool:
-        """The console is open where access is; else an admin key is needed."""
-        _, credential = headers.decode(
-            [(name.encode("latin-1"), value.encode("latin-1")) for name, value in given.items()]
-        )
-        try:
-            principal = self._keys.authenticate(credential)
-        except GatewayFault:
-            return False
-        return principal.admin or isinstance(self._keys, OpenAccess)
-
     # --- running
 
     async def start(self) -> None:
@@ -280,35 +195,3 @@ class Gateway:
         await self._http.aclose()
         if self.traces is not None:
             await asyncio.to_thread(self.traces.close)
-
-    def degraded(self) -> dict[str, str]:
-        """What is out of order, from state already known: nothing is asked."""
-        out = {}
-        for name, stats in self.caches.stats().items():
-            if stats.get("breaker_open"):
-                out[name] = "out of reach; its breaker is open"
-        if getattr(self._limiter, "degraded", False):
-            out["limits"] = "counted in this process only: Redis is out of reach"
-        return out
-
-    def _readings(self) -> dict[str, dict[str, float]]:
-        stats = self.caches.stats()
-        return {
-            "tidegate_inflight_requests": {"": float(self.spine.inflight)},
-            "tidegate_receipts_queued": {"": float(len(self.aftermath))},
-            "tidegate_receipts_dropped": {name: float(count) for name, count in self.aftermath.dropped.items()},
-            "tidegate_breaker_open": {name: s["breaker_open"] for name, s in stats.items() if "breaker_open" in s},
-            "tidegate_cache_entries": {name: s["entries"] for name, s in stats.items() if "entries" in s},
-        }
-
-
-_READING_LABELS = {
-    "tidegate_receipts_dropped": "kind",
-    "tidegate_breaker_open": "dependency",
-    "tidegate_cache_entries": "store",
-}
-
-
-def _secret(config: Config) -> bytes:
-    given = config.server.secret.reveal() if config.server.secret else os.environ.get("TIDEGATE_SECRET", "")
-    return given.encode() if len(given) >= 16 else secrets.token_bytes(32)

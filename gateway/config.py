@@ -207,16 +207,24 @@ def needs_embedding(config: Config) -> bool:
     return any(route.intents or (route.cache and route.cache.semantic) for route in config.routes.values())
 
 
-def revisions(config: Config) -> dict[str, str]:
+def revisions(config: Config, base: Path) -> dict[str, str]:
     """A digest for each route of all that can change its answers: part of every cache key, so that an edited
     configuration never serves what the old one let through."""
+    models = _plain(config.models)
     return {
         name: digest(
-            [
-                msgspec.to_builtins(route, enc_hook=repr),
-                [msgspec.to_builtins(config.guardrails[check], enc_hook=repr) for check in route.guardrails],
-                msgspec.to_builtins(config.models, enc_hook=repr),
-            ]
+            [_plain(route), _file_of(route, base), [_plain(config.guardrails[c]) for c in route.guardrails], models]
         )
         for name, route in config.all_routes().items()
     }
+
+
+def _plain(value: Any) -> Any:
+    """As JSON values; a secret as its stars, so that a rotated key empties no cache."""
+    return msgspec.to_builtins(value, enc_hook=repr)
+
+
+def _file_of(route: RouteConfig, base: Path) -> str:
+    """The content of the file that a route's examples are in, if they are in one."""
+    examples = route.intents.examples if route.intents else None
+    return (base / examples).read_text("utf-8") if isinstance(examples, str) else ""

@@ -85,7 +85,9 @@ def warnings_of(config: Any) -> list[str]:
     found = []
     many = config.server.workers > 1
     if many and config.redis is None:
-        found.append(f"server.workers: {config.server.workers} without redis: limits and exact caches are counted per worker")
+        found.append(
+            f"server.workers: {config.server.workers} without redis: limits and exact caches are counted per worker"
+        )
     if (config.redis or config.qdrant.startswith("http")) and config.server.secret is None:
         found.append("server.secret: absent; set it (or TIDEGATE_SECRET), or replicas share no cache entries")
     if many and config.telemetry.prometheus:
@@ -94,7 +96,9 @@ def warnings_of(config: Any) -> list[str]:
         found.append("access.keys: absent; everyone who can reach the loopback address may use every model")
     for alias, model in config.models.items():
         if any(target.price is None for target in model.targets) and model.price is None:
-            found.append(f"models.{alias}.price: absent; priced from the built-in table where it knows the model, else counted as unpriced")
+            found.append(
+                f"models.{alias}.price: absent; the built-in table is asked, and what it does not know is counted as unpriced"
+            )
     return found
 
 

@@ -57,7 +57,7 @@ def _supervise(options: argparse.Namespace, host: str, port: int, workers: int) 
     from gateway.commands.supervisor import Supervisor, worker_command
     from gateway.http.server import listen
 
-    sock = listen(options.host or host, options.port or port)
+    sock = listen(options.host or host, port if options.port is None else options.port)
     arguments = ["--config", str(options.config), "--workers", "1"]
     for name in ("host", "port"):
         if getattr(options, name) is not None:
@@ -82,7 +82,9 @@ async def serve(
     from gateway.app import Gateway
 
     try:
-        gateway = Gateway(config, base, host=host, port=port)
+        gateway = Gateway(
+            config, base, host=host, port=port, say=lambda line: print(f"  {line}", file=sys.stderr, flush=True)
+        )
     except ConfigError as error:
         print("The configuration cannot be served:", *error.problems, sep="\n  ", file=sys.stderr)
         return 2

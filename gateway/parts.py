@@ -1,0 +1,120 @@
+"""The parts whose making needs a decision: from the configuration to the one right object."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import cache.build
+import guardrails.build
+import routing.build
+from cache.build import Caches
+from gateway import config as configuration
+from gateway.admission.admit import Admit, Authenticator, Permit
+from gateway.admission.keyring import Keyring, OpenAccess
+from gateway.admission.limits import MemoryLimiter, RedisLimiter
+from gateway.config import Config
+from gateway.core.clock import Clock
+from gateway.core.ports import Dialect, Embed, Limiter
+from gateway.pipeline.build import Common, Pipeline, RouteParts
+from gateway.pipeline.build import build as build_pipeline
+from gateway.pipeline.receive import Receive
+from gateway.providers.build import plans as build_plans
+
+
+def secret_of(config: Config) -> bytes:
+    """The configured secret, or the environment's, or one for this start."""
+    given = config.server.secret.reveal() if config.server.secret else os.environ.get("TIDEGATE_SECRET", "")
+    return given.encode() if len(given) >= 16 else secrets.token_bytes(32)
+
+
+def embedder(config: Config) -> Embed | None:
+    """The encoder, loaded only when some route needs it. Raises ValueError saying how to build a missing one."""
+    if not configuration.needs_embedding(config):
+        return None
+    from gateway.embedding.files import ModelMissing, models_dir
+    from gateway.embedding.minilm import MiniLM
+
+    try:
+        return MiniLM(models_dir())
+    except ModelMissing as missing:
+        raise ValueError(str(missing)) from None
+
+
+def heads_folder(config: Config) -> Path | None:
+    """Where fitted intent heads are kept between starts."""
+    if not configuration.needs_embedding(config):
+        return None
+    from gateway.embedding.files import models_dir
+
+    return models_dir() / "heads"
+
+
+def caches(config: Config, secret: bytes, clock: Clock, embed: Embed | None) -> Caches:
+    return cache.build.build(
+        {name: route.cache for name, route in config.all_routes().items()},
+        secret=secret,
+        clock=clock,
+        redis=config.redis,
+        qdrant=config.qdrant,
+        embed=embed,
+    )
+
+
+def authenticator(config: Config, base: Path, host: str, clock: Clock, failed: Callable[[str], None]) -> Authenticator:
+    """The key file's, or everybody on loopback. Raises ValueError where neither would do."""
+    if config.access.keys is not None:
+        return Keyring(base / config.access.keys, clock, failed=failed)
+    if host not in configuration.LOOPBACK:
+        raise ValueError(f"access.keys: missing, and {host} is not a loopback address")
+    return OpenAccess()
+
+
+def limiter(made: Caches, clock: Clock) -> Limiter:
+    """In Redis where there is one, over the caches' connection."""
+    return RedisLimiter(made.redis.call, clock) if made.redis is not None else MemoryLimiter(clock)
+
+
+def pipeline(
+    config: Config,
+    base: Path,
+    dialects: Mapping[str, Dialect],
+    keys: Authenticator,
+    limits: Limiter,
+    made: Caches,
+    embed: Embed | None,
+    say: Callable[[str], None],
+) -> Pipeline:
+    """Every route's stages, put in order by `pipeline.build`."""
+    routes = config.all_routes()
+    router = routing.build.build(
+        {name: (route.match, route.intents) for name, route in routes.items()},
+        plans=build_plans(config.models, config.providers),
+        embed=embed,
+        base=base,
+        revisions=configuration.revisions(config, base),
+        heads=heads_folder(config),
+        progress=say,
+    )
+    own_limits = {name: route.limits for name, route in routes.items() if route.limits is not None}
+    common = Common(
+        admit=Admit(keys, limits),
+        receive=Receive(dialects),
+        select=router.select,
+        permit=Permit(configuration.served(config), own_limits, limits),
+    )
+    parts = {}
+    for name, route in routes.items():
+        guards = guardrails.build.build(config.guardrails, route.guardrails)
+        parts[name] = RouteParts(
+            screen=guards.screen,
+            route=router.routes[name],
+            exact_cache=made.routes[name].exact,
+            semantic_cache=made.routes[name].semantic,
+            checks=guards.checks,
+            tap=made.routes[name].tap,
+            restore=guards.restore,
+        )
+    return build_pipeline(common, parts)
