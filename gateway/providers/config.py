@@ -18,7 +18,7 @@ from gateway.core.units import Duration
 from gateway.providers import catalog
 from gateway.providers.auth import AuthKind, auth_headers
 from gateway.providers.endpoints import Balance
-from gateway.providers.http_client import wrong_url
+from gateway.providers.http_request import wrong_url
 from gateway.providers.profile import ErrorRule, Params, Profile, StreamRules, Trust
 
 Problems = list[tuple[str, str]]

@@ -8,7 +8,7 @@ from gateway.core.secret import Secret
 from gateway.dialects.registry import dialects
 from gateway.providers import catalog
 from gateway.providers.auth import auth_headers
-from gateway.providers.http_client import wrong_url
+from gateway.providers.http_request import wrong_url
 from gateway.providers.profile import Profile, merge
 
 KINDS = (
