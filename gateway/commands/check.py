@@ -96,9 +96,7 @@ def warnings_of(config: Any) -> list[str]:
         found.append("access.keys: absent; everyone who can reach the loopback address may use every model")
     for alias, model in config.models.items():
         if any(target.price is None for target in model.targets) and model.price is None:
-            found.append(
-                f"models.{alias}.price: absent; the built-in table is asked, and what it does not know is counted as unpriced"
-            )
+            found.append(f"models.{alias}.price: absent; priced by the built-in table, or counted as unpriced")
     return found
 
 

@@ -29,7 +29,9 @@ def run(options: argparse.Namespace) -> int:
     except ImportError as error:
         print(f"The demo needs the package {error.name}: pip install 'tidegate[demo]'", file=sys.stderr)
         return 2
-    return run_loop(_demo(options.host or "127.0.0.1", options.port or 8080, getattr(options, "otlp", "")))
+    return run_loop(
+        _demo(options.host or "127.0.0.1", 8080 if options.port is None else options.port, getattr(options, "otlp", ""))
+    )
 
 
 def _say(line: str) -> None:
