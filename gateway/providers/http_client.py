@@ -3,18 +3,18 @@
 `HttpClient` speaks over its own connections (`http_pool`), or over any `httpx.AsyncBaseTransport` that is put beneath
 it: tests hand in one, operators with a proxy another.
 
-Why our own. Measured on one pinned core with uvloop against `bench/upstream.py`, medians of 3 to 6 interleaved runs on a
+Why our own. Measured on one pinned core with uvloop against `bench/upstream.py`, medians of 3 to 7 runs on a
 busy machine (2026-11, Python 3.11); CPU of the client alone, in µs: a 1 KB request at 64 connections; one chunk of a
 200-chunk stream, 16 at a time, 3 ms apart. `left`: ms until the upstream sees that a cancelled call is gone.
 
 | client                                     | request | chunk | left   | a kept connection found dead                    |
 | ------------------------------------------ | ------- | ----- | ------ | ----------------------------------------------- |
-| this one (httptools on asyncio protocols)  | 24      | 13    | 0.3    | told apart, tried again once                    |
+| this one (httptools on asyncio protocols)  | 24      | 14    | 0.3    | told apart, tried again once                    |
 | pyreqwest 0.15, used directly              | 41      | 14    | never  | same error as a fresh one that dies             |
-| aiohttp 3.14, used directly                | 82      | 23    | 0.5    | same error as a fresh one that dies             |
+| aiohttp 3.14, used directly                | 82      | 22    | 0.5    | same error as a fresh one that dies             |
 | pyreqwest's httpx transport, called direct | 149     | (14)  | never  | same; a stream comes as one piece, at its end   |
 | httpx-aiohttp's transport, called direct   | 241     | 23    | 0.4    | reported as a connect time-out                  |
-| httpx 0.28                                 | 2300    | 50    | 0.5    | same error as a fresh one that dies             |
+| httpx 0.28                                 | 2300    | 54    | 0.5    | same error as a fresh one that dies             |
 
 pyreqwest kept the connection of a cancelled call for as long as we watched (8 s), before the head and after it, so the
 engine would go on generating: out of the question here. Not measured: TLS (OpenSSL on the event loop) against rustls.
