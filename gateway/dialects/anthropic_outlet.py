@@ -87,7 +87,7 @@ class StreamOutlet:
 
     def _plain_delta(self, raw: bytes, events: tuple[Any, ...]) -> bool:
         """One delta of the block that is open, spelled the way Anthropic spells it: needs no decoding to be relayed."""
-        if len(events) != 1 or type(events[0]) not in _PIECES or not self._writer.open:
+        if len(events) != 1 or type(events[0]) not in _PIECES or events[0].extra or not self._writer.open:
             return False
         if self._prefix_index != self._writer.index:
             self._prefix_index = self._writer.index

@@ -36,6 +36,8 @@ class MessageWriter:
         self._closed: set[int] = set()
         self._finish: ChoiceFinished | None = None
         self._said_start = False
+        self._signed = False
+        """The open block is a thought whose signature is out: nothing more belongs to it."""
 
     @property
     def index(self) -> int:
@@ -79,6 +81,7 @@ class MessageWriter:
     def follows(self, wires: Sequence[Wire]) -> bool:
         """Whether these events, sent as they are, continue what was sent. If so, the writer has taken notice of them."""
         open_, next_, started, ended = self.open, self.next, self._said_start, self.ended
+        signed = self._signed
         for wire in wires:
             kind = wire["type"]
             if kind == "message_start":
@@ -90,10 +93,11 @@ class MessageWriter:
             elif kind == "content_block_start":
                 if open_ or wire["index"] != next_:
                     return False
-                open_, next_ = wire["content_block"]["type"], next_ + 1
+                open_, next_, signed = wire["content_block"]["type"], next_ + 1, False
             elif kind == "content_block_delta":
                 if not open_ or wire["index"] != next_ - 1:
                     return False
+                signed = wire["delta"]["type"] == "signature_delta"
             elif kind == "content_block_stop":
                 if not open_ or wire["index"] != next_ - 1:
                     return False
@@ -103,6 +107,7 @@ class MessageWriter:
                     return False
                 ended = bool((wire.get("delta") or {}).get("stop_reason"))
         self.open, self.next, self._said_start, self.ended = open_, next_, started, ended
+        self._signed = signed
         return True
 
     def note(self, events: Sequence[Event]) -> None:
@@ -169,12 +174,14 @@ class MessageWriter:
         signatures = unwrap(event.extra).get("signatures") or []
         if not event.text and len(signatures) != 1:
             return
+        if self._signed:
+            self._close(out)
         self._ensure("thinking", {"type": "thinking", "thinking": "", "signature": ""}, out)
         if event.text:
             self._delta({"type": "thinking_delta", "thinking": event.text}, out)
         if len(signatures) == 1:
             self._delta({"type": "signature_delta", "signature": signatures[0]}, out)
-            self._close(out)
+            self._signed = True
 
     def _tool(self, event: ToolCall, out: list[Wire]) -> None:
         if self.open != "tool_use" or self._call != event.call:
@@ -222,6 +229,7 @@ class MessageWriter:
         if self.open:
             out.append({"type": "content_block_stop", "index": self.index})
             self.open = ""
+        self._signed = False
 
     def _message_delta(self, delta: dict[str, Any]) -> Wire:
         self.ended = True

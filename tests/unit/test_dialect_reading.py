@@ -155,6 +155,12 @@ BAD_MESSAGE: list[tuple[dict[str, Any], str]] = [
         {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": 1}]}]},
         "messages[0].content[0].content",
     ),
+    ({"messages": ["hi"]}, "messages[0]"),
+    ({"messages": [{"role": "user", "content": ["hi"]}]}, "messages[0].content[0]"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": ["x"]}]}]},
+        "messages[0].content[0].content[0]",
+    ),
     ({"stream": "no"}, "stream"),
 ]
 
@@ -200,6 +206,27 @@ def test_slots_of_a_message_request() -> None:
         ("assistant", "tool_arguments", 1, "messages[1].content[2].input.d", "four"),
         ("tool", "tool_result", 2, "messages[2].content[0].content[0].text", "r"),
         ("tool", "tool_result", 2, "messages[2].content[1].content", "r2"),
+    ]
+
+
+def test_documents_of_every_kind_are_retrieved_text() -> None:
+    """Text inside documents and search results, also inside a tool's result, is a slot marked as retrieved."""
+    result = {"type": "search_result", "source": "u", "title": "t", "content": [{"type": "text", "text": "found"}]}
+    document = {
+        "type": "document",
+        "context": "c",
+        "source": {"type": "content", "content": [{"type": "text", "text": "x"}]},
+    }
+    plain = {"type": "document", "source": {"type": "content", "content": "y"}}
+    pdf = {"type": "document", "source": {"type": "base64", "data": "JVBE"}}
+    tool = {"type": "tool_result", "tool_use_id": "1", "content": [result, document, {"type": "image"}]}
+    request = message(system="rules", messages=[{"role": "user", "content": [plain, pdf, tool, {"type": "tool_result", "tool_use_id": "2"}]}])  # fmt: skip
+    assert [(slot.role, slot.text, slot.path) for slot in request.slots] == [
+        ("system", "rules", "system"),
+        ("retrieved", "y", "messages[0].content[0].source.content"),
+        ("retrieved", "found", "messages[0].content[2].content[0].content[0].text"),
+        ("retrieved", "c", "messages[0].content[2].content[1].context"),
+        ("retrieved", "x", "messages[0].content[2].content[1].source.content[0].text"),
     ]
 
 

@@ -231,6 +231,55 @@ def test_calls_without_an_index_are_told_apart_by_their_ids() -> None:
     assert [call["id"] for call in folded["choices"][0]["message"]["tool_calls"]] == ["a", "b"]
 
 
+def test_a_vendors_fields_on_a_call_survive() -> None:
+    """Gemini's thought signatures ride on calls and must come back with them, relayed, encoded or folded."""
+    google = {"google": {"thought_signature": "s"}}
+    frames = read(ROLE, call_piece(index=0, id="c", type="function", function={"name": "f", "arguments": "{}", "x": 1}, extra_content=google), STOP)  # fmt: skip
+    want = {
+        "id": "c",
+        "type": "function",
+        "function": {"name": "f", "arguments": "{}", "x": 1},
+        "extra_content": google,
+    }
+    for source in (frames, [Frame(frame.events) for frame in frames]):
+        told = json.loads(write(outlet_for(chat()), source))["choices"][0]["message"]["tool_calls"]
+        assert told == [want]
+        pieces = entries(write(outlet_for(chat(stream=True)), source))
+        assert [e["delta"]["tool_calls"] for e in pieces if "tool_calls" in e["delta"]] == [[{"index": 0, **want}]]
+
+
+def test_a_repeated_id_without_index_goes_on_with_its_call() -> None:
+    """Pieces that carry their call's id instead of its index are joined to it."""
+    frames = read(
+        ROLE,
+        call_piece(id="a", function={"name": "f", "arguments": "{"}),
+        call_piece(id="b", function={"name": "g", "arguments": "[]"}),
+        call_piece(id="a", function={"arguments": "}"}),
+        STOP,
+    )
+    assert [call.arguments for call in fold(events_of(frames)).choices[0].calls.values()] == ["{}", "[]"]
+
+
+def test_a_refusal_beside_other_text_is_kept_apart() -> None:
+    """Both in one choice: the text is text, the refusal comes back as what it was."""
+    frames = read(ROLE, chunk([delta({"content": "Well, "})]), chunk([delta({"refusal": "no."})]), STOP)
+    told = json.loads(write(outlet_for(chat()), frames))["choices"][0]["message"]
+    assert (told["content"], told["refusal"]) == ("Well, ", "no.")
+
+
+def test_a_second_finish_reason_is_not_told() -> None:
+    """`finish_reason` comes once for each choice, whatever the upstream repeats."""
+    data = write(outlet_for(chat(stream=True)), read(ROLE, STOP, STOP))
+    assert [entry["finish_reason"] for entry in entries(data)] == [None, "stop"]
+
+
+def test_a_part_of_unknown_type_is_kept() -> None:
+    """A content part no check can read is an unknown delta, and comes back in the same dialect."""
+    part = {"type": "odd", "odd": 1}
+    frames = read(ROLE, chunk([delta({"content": [part]})]), STOP)
+    assert Unknown({"openai": {"content": [part]}}) in events_of(frames)
+
+
 def test_custom_and_legacy_calls_survive_both_ways() -> None:
     """Free-form tools keep `custom`, the old single call keeps `function_call`, streamed and folded."""
     custom = [
