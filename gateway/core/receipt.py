@@ -42,8 +42,11 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     span_id: str = ""
     usage: Usage | None = None
     upstream_id: str = ""
+    """The provider's own id of the call, from its reply's headers."""
     finish_reasons: tuple[str, ...] = ()
     response_model: str = ""
+    response_id: str = ""
+    """The answer's id, from its body."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -74,6 +74,7 @@ class Delivery:
         self.usage: Usage | None = None
         self.finish_reasons: dict[int, str] = {}
         self.response_model = ""
+        self.response_id = ""
         self.blocked: Blocked | None = None
         self.done = False
 
@@ -131,6 +132,7 @@ class Delivery:
                 self.finish_reasons[event.choice] = event.reason  # type: ignore[attr-defined]
             elif kind is Started:
                 self.response_model = event.model  # type: ignore[attr-defined]
+                self.response_id = event.id  # type: ignore[attr-defined]
             elif self.first_content is None and kind in _CONTENT:
                 self.first_content = self._exchange.clock.now()
 

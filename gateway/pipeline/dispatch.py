@@ -124,7 +124,7 @@ class Dispatcher:
             await self._converse(exchange, model, call)
             outcome = "blocked" if delivery.blocked is not None else "ok"
         except GatewayFault as fault:
-            outcome = fault.name
+            outcome, call.fault = fault.name, fault
             return fault
         except Exception as bug:
             outcome = "internal"
@@ -161,7 +161,7 @@ class Dispatcher:
 class _Call:
     """What one attempt knows of itself until it is an `Attempt`."""
 
-    __slots__ = ("_exchange", "_start", "_why", "delivery", "reply", "span_id", "target")
+    __slots__ = ("_exchange", "_start", "_why", "delivery", "fault", "reply", "span_id", "target")
 
     def __init__(self, exchange: Exchange, target: Target, why: str, delivery: Delivery) -> None:
         self._exchange = exchange
@@ -171,18 +171,19 @@ class _Call:
         self.delivery = delivery
         self.span_id = new_span_id()
         self.reply: Reply | None = None
+        self.fault: GatewayFault | None = None
 
     def record(self, outcome: str) -> Attempt:
-        exchange, delivery, reply = self._exchange, self.delivery, self.reply
+        exchange, delivery, reply, fault = self._exchange, self.delivery, self.reply, self.fault
         first = delivery.first_content
         return Attempt(
             provider=self.target.provider,
             model=self.target.model,
-            endpoint=reply.endpoint if reply else "",
+            endpoint=reply.endpoint if reply else (fault.endpoint if fault else ""),
             start=self._start,
             end=exchange.elapsed(),
             outcome=outcome,
-            status=reply.status if reply else None,
+            status=reply.status if reply else (fault.upstream_status if fault else None),
             ttft=first - exchange.started - self._start if first is not None else None,
             why=self._why,
             span_id=self.span_id,
@@ -190,6 +191,7 @@ class _Call:
             upstream_id=reply.upstream_id if reply else "",
             finish_reasons=tuple(delivery.finish_reasons.values()),
             response_model=delivery.response_model,
+            response_id=delivery.response_id,
         )
 
 

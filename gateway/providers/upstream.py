@@ -75,11 +75,13 @@ class HttpUpstream:
                 return reply
             except HttpError as error:
                 fault = fault_of(error, streaming=False)
+                fault.endpoint = endpoint.label
                 ok = says_of_health(fault)
                 tried.add(endpoint)
                 if not isinstance(error, ConnectFailed) or len(tried) >= MAX_TRIED:
                     raise fault from None
             except GatewayFault as refused:
+                refused.endpoint = endpoint.label
                 ok = says_of_health(refused)
                 raise
             finally:
@@ -158,7 +160,9 @@ class HttpUpstream:
     async def _check(self, http: HttpReply, stream: bool) -> None:
         """Raises the fault of a head that is not good."""
         if not 200 <= http.status < 300:
-            raise await self._refused(http)
+            refused = await self._refused(http)
+            refused.upstream_status = http.status
+            raise refused
         _check_type(http.headers.get("content-type", ""), stream)
 
     async def _refused(self, http: HttpReply) -> GatewayFault:

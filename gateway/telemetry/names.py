@@ -5,6 +5,8 @@ Names are kept here so that a renaming of the conventions is one change and one 
 
 from __future__ import annotations
 
+SCHEMA = "https://opentelemetry.io/schemas/1.41.0"
+
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"
@@ -28,6 +30,8 @@ HTTP_ROUTE = "http.route"
 
 EXCHANGE_ID = "tidegate.exchange.id"
 ROUTE = "tidegate.route"
+MODEL = "tidegate.model"
+SERVED_MODEL = "tidegate.served_model"
 OUTCOME = "tidegate.outcome"
 ANSWER = "tidegate.answer"
 INTENT = "tidegate.intent"
@@ -38,7 +42,8 @@ CACHE_SIMILARITY = "tidegate.cache.similarity"
 GUARDRAILS = "tidegate.guardrails"
 ATTEMPTS = "tidegate.attempts"
 ATTEMPT_WHY = "tidegate.attempt.why"
-SERVED_MODEL = "tidegate.served_model"
+ATTEMPT_PROVIDER = "tidegate.attempt.provider"
+UPSTREAM_ID = "tidegate.upstream.request_id"
 OVERHEAD_MS = "tidegate.overhead_ms"
 COST_USD = "tidegate.cost_usd"
 DEGRADED = "tidegate.degraded"
@@ -48,6 +53,9 @@ KEY = "tidegate.key"
 USER = "tidegate.user"
 
 OPERATIONS = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
+PROVIDERS = {"azure": "azure.ai.openai", "gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai"}
+"""Types of providers whose well-known name in the conventions is another than ours. A type without a well-known name
+(vllm, llama-cpp ...) is told as it stands, which the conventions allow."""
 PATHS = {
     ("openai", "chat"): "/v1/chat/completions",
     ("openai", "completions"): "/v1/completions",

@@ -1,58 +1,51 @@
-"""The recorder that sends traces: the SDK's batch processor, queue and OTLP client, around our own encoding.
+"""The recorder that sends traces: the SDK's OTLP client, around our own encoding and queue.
 
-A whole receipt is queued as one item; its spans are made and encoded in the exporter's thread.
+A receipt's spans are made and encoded in the aftermath, on the event loop: it takes about 30 µs, and in the sender's
+thread the same work would hold the interpreter for milliseconds at a time, in the middle of somebody's request.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from opentelemetry import trace as api
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace.status import Status, StatusCode
 
 from gateway.core.exchange import new_span_id
 from gateway.core.receipt import Receipt
-from gateway.telemetry.otlp import encode_request
+from gateway.telemetry.names import SCHEMA
+from gateway.telemetry.otlp import encode_request, encode_spans
+from gateway.telemetry.outbox import Outbox, Sent
 from gateway.telemetry.redact import Pseudonyms
-from gateway.telemetry.spans import SpanData, Value, spans_of
+from gateway.telemetry.spans import SERVER, SpanData, SpanMaker, Value
+
+CALL_SECONDS = 4.0
+"""For one call of the collector, retries included."""
+CLOSE_SECONDS = 5.0
 
 _SAMPLED = api.TraceFlags(api.TraceFlags.SAMPLED)
 _KINDS = {1: api.SpanKind.INTERNAL, 2: api.SpanKind.SERVER, 3: api.SpanKind.CLIENT}
+_AGAIN = frozenset({429, 502, 503, 504})
+"""Statuses by which a collector says that it may take the same spans later; the only ones, by the OTLP specification."""
 
 
-class _Item:
-    """A receipt in the batch processor's queue. The processor asks only whether it is sampled."""
+class BytesExporter(OTLPSpanExporter):
+    """The SDK's OTLP/HTTP exporter (its certificates, headers, compression, retries), fed with encoded requests.
 
-    __slots__ = ("context", "receipt")
+    The SDK has no public way to send bytes; `tests/integration/test_otlp.py` shows when this private one changes.
+    """
 
-    class _Context:
-        trace_flags = _SAMPLED
-
-    def __init__(self, receipt: Receipt) -> None:
-        self.context = self._Context
-        self.receipt = receipt
-
-
-class ReceiptExporter(OTLPSpanExporter):
-    """The SDK's OTLP/HTTP exporter, fed with receipts."""
-
-    def __init__(self, endpoint: str, resource: Mapping[str, Value], version: str, pseudonyms: Pseudonyms) -> None:
-        super().__init__(endpoint=endpoint, timeout=5)
-        self._resource = dict(resource)
-        self._scope = ("tidegate", version)
-        self._pseudonyms = pseudonyms
-
-    def export(self, items: Sequence[Any]) -> SpanExportResult:
-        spans = (span for item in items for span in spans_of(item.receipt, self._pseudonyms, new_span_id))
-        sent = self._client.export(encode_request(spans, self._resource, self._scope))
-        return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
+    def send(self, data: bytes) -> Sent:
+        result = self._client.export(data)
+        if result.success:
+            return "ok"
+        return "later" if result.status_code is None or result.status_code in _AGAIN else "never"
 
 
 class Traces:
@@ -61,57 +54,57 @@ class Traces:
     name = "traces"
     essential = False
 
-    def __init__(self, processor: BatchSpanProcessor) -> None:
-        self._processor = processor
-
-    async def record(self, receipt: Receipt) -> None:
-        if receipt.sampled:
-            self._processor.on_end(_Item(receipt))  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        """Sends what is queued, within the processor's own time limit. Blocks: call it off the loop."""
-        self._processor.shutdown()  # type: ignore[no-untyped-call]
-
-
-class SdkTraces:
-    """Recorder `traces` for any other SDK exporter: the same spans, as the SDK's own objects."""
-
-    name = "traces"
-    essential = False
-
     def __init__(
-        self, exporter: SpanExporter, resource: Mapping[str, Value], version: str, pseudonyms: Pseudonyms
+        self,
+        exporter: BytesExporter,
+        maker: SpanMaker,
+        resource: Mapping[str, Value],
+        version: str,
+        state: Callable[[bool], None] | None = None,
     ) -> None:
         self._exporter = exporter
-        self._resource = Resource(dict(resource))
-        self._scope = InstrumentationScope("tidegate", version)
-        self._pseudonyms = pseudonyms
+        self._maker = maker
+        self._resource = dict(resource)
+        self._scope = ("tidegate", version)
+        self.outbox = Outbox(self._send, state=state)
 
     async def record(self, receipt: Receipt) -> None:
         if receipt.sampled:
-            spans = spans_of(receipt, self._pseudonyms, new_span_id)
-            self._exporter.export([readable(span, self._resource, self._scope) for span in spans])
+            self.outbox.put(encode_spans(self._maker.spans(receipt)))
 
-    def close(self) -> None:
-        self._exporter.shutdown()
+    def close(self, limit: float = CLOSE_SECONDS) -> None:
+        """Sends what is queued, for at most `limit` seconds. Blocks: call it off the loop."""
+        self.outbox.close(limit)
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+
+    def _send(self, batch: Sequence[bytes]) -> Sent:
+        return self._exporter.send(encode_request(batch, self._resource, self._scope))
 
 
 def readable(span: SpanData, resource: Resource, scope: InstrumentationScope) -> ReadableSpan:
-    def context(span_id: str) -> api.SpanContext:
-        return api.SpanContext(int(span.trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=_SAMPLED)
+    """The span as the SDK's own object, for its other exporters."""
 
+    def context(span_id: bytes, *, remote: bool = False) -> api.SpanContext:
+        trace_id = int.from_bytes(span.trace_id, "big")
+        return api.SpanContext(trace_id, int.from_bytes(span_id, "big"), is_remote=remote, trace_flags=_SAMPLED)
+
+    shape = span.shape
     return ReadableSpan(
-        name=span.name,
+        name=shape.name,
         context=context(span.span_id),
-        parent=context(span.parent_id) if span.parent_id else None,
+        parent=context(span.parent_id, remote=shape.kind == SERVER) if span.parent_id else None,
         resource=resource,
         attributes=span.attributes,
-        kind=_KINDS[span.kind],
-        status=Status(StatusCode.ERROR) if span.error else Status(StatusCode.UNSET),
+        kind=_KINDS[shape.kind],
+        status=Status(StatusCode.ERROR) if shape.error else Status(StatusCode.UNSET),
         start_time=span.start,
         end_time=span.end,
         instrumentation_scope=scope,
     )
+
+
+def scope_of(version: str) -> InstrumentationScope:
+    return InstrumentationScope("tidegate", version, SCHEMA)
 
 
 def resource_of(service: str, version: str) -> dict[str, Value]:
@@ -128,9 +121,18 @@ def resource_of(service: str, version: str) -> dict[str, Value]:
     return out
 
 
-def to_otlp(base: str, service: str, version: str, pseudonyms: Pseudonyms) -> Traces:
-    """The recorder for a collector at `base`."""
-    exporter = ReceiptExporter(base.rstrip("/") + "/v1/traces", resource_of(service, version), version, pseudonyms)
-    return Traces(
-        BatchSpanProcessor(exporter, max_queue_size=8192, schedule_delay_millis=1000, max_export_batch_size=256)
-    )
+def to_otlp(
+    base: str,
+    service: str,
+    version: str,
+    pseudonyms: Pseudonyms,
+    types: Mapping[str, str] | None = None,
+    state: Callable[[bool], None] | None = None,
+) -> Traces:
+    """The recorder for a collector at `base`. `types`: the type of each provider, by name. `state` is told, from another
+    thread, when the collector stops answering (False) and when it answers again (True)."""
+    # The SDK's client says each failed try; we say when the collector goes and when it comes back.
+    logging.getLogger(OTLPSpanExporter.__module__).setLevel(logging.CRITICAL)
+    exporter = BytesExporter(endpoint=base.rstrip("/") + "/v1/traces", timeout=CALL_SECONDS)
+    maker = SpanMaker(pseudonyms, types or {}, new_span_id)
+    return Traces(exporter, maker, resource_of(service, version), version, state)
