@@ -40,6 +40,9 @@ class BodyReader:
         except TimeoutError:
             self._late = True
             raise SlowBody(f"The request body did not arrive within {self._seconds:g} s.") from None
+        except asyncio.CancelledError:  # by the exchange's own deadline, or because the process stops
+            self._late = True
+            raise
         coding = self._headers.get("content-encoding", "identity").strip().lower()
         return data if coding in ("", "identity") else self._expand(data, coding)
 
