@@ -6,9 +6,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from gateway.configuring.problems import ConfigError
+
+MODES: tuple[tuple[str, Literal["whole", "stream"]], ...] = (("whole", "whole"), ("streamed", "stream"))
 
 
 def add(commands: Any) -> None:
@@ -56,11 +60,11 @@ def report_of(config: Any) -> dict[str, Any]:
     for name, route in config.all_routes().items():
         checks = {
             f"{dialect}, {mode}": [
-                line._asdict() if hasattr(line, "_asdict") else line
-                for line in guardrails.describe.describe(config.guardrails, route.guardrails, streamed=streamed)
+                msgspec.to_builtins(line)
+                for line in guardrails.describe.describe(config.guardrails, route.guardrails, delivery)
             ]
             for dialect in dialects()
-            for mode, streamed in (("whole", False), ("streamed", True))
+            for mode, delivery in MODES
         }
         caches = cache.config.describe(
             route.cache or cache.config.CacheConfig(), redis=config.redis is not None, qdrant=config.qdrant
@@ -100,15 +104,28 @@ def warnings_of(config: Any) -> list[str]:
     return found
 
 
+def _row(line: dict[str, str]) -> str:
+    missed = f"; misses {line['misses']}" if line["misses"] else ""
+    return f"    {line['check']} ({line['use']}) on {line['side']}, {line['mode']}: {line['acts']}{missed}"
+
+
+def _grouped(checks: dict[str, list[dict[str, str]]]) -> list[tuple[str, list[str]]]:
+    """Dialects and stream modes in which exactly the same runs are told once."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for where, lines in checks.items():
+        groups.setdefault(tuple(_row(line) for line in lines), []).append(where)
+    return [("; ".join(places), list(rows)) for rows, places in groups.items()]
+
+
 def text_of(report: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     for name, route in report["routes"].items():
         lines += ["", f"route {name}", f"  models: {', '.join(route['models'])}"]
         lines += [f"  intent: {line}" for line in route["intents"]]
         lines += [f"  cache: {line}" for line in route["caches"]]
-        for where, checks in route["checks"].items():
-            lines.append(f"  checks ({where}):" + ("" if checks else " none"))
-            lines += [f"    {line}" for line in checks]
+        for where, rows in _grouped(route["checks"]):
+            lines.append(f"  checks ({where}):" + ("" if rows else " none"))
+            lines += rows
     if report["warnings"]:
         lines += ["", "worth knowing:"]
         lines += [f"  {line}" for line in report["warnings"]]
