@@ -46,6 +46,8 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Tries within `targets`, the first included."""
     max_wait: float = 10.0
     """Most seconds to wait before a retry, whatever the upstream's Retry-After says."""
+    hedge_after: float | None = None
+    """Seconds without content after which a second call is made beside the first; None: never."""
     on_failure: tuple[str, ...] = ()
     on_context_overflow: tuple[str, ...] = ()
     context_window: int | None = None

@@ -167,7 +167,11 @@ class Reply(Protocol):
 
 class Upstream(Protocol):
     """A provider, ready to be called. `open` returns when the reply's status is known and good, and raises a
-    `GatewayFault` otherwise; it has retried once on a fresh connection if a reused one died before the first byte."""
+    `GatewayFault` otherwise; it has retried once on a fresh connection if a reused one died before the first byte.
+
+    `affinity` names what the exchange belongs to (a session, a key), for upstreams of several endpoints that keep such
+    together; empty: nothing. `turn` counts the calls of this exchange that the upstream has had already: a retry and a
+    hedge should not meet the same endpoint again."""
 
     name: str
     trusted: bool
@@ -181,6 +185,8 @@ class Upstream(Protocol):
         *,
         traceparent: str,
         headers: Mapping[str, str],
+        affinity: str = "",
+        turn: int = 0,
     ) -> Reply: ...
 
 

@@ -38,15 +38,18 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     ttft: int | None = None
     """Nanoseconds from `start` to the first content event."""
     why: str = "first"
-    """`first`, `retry`, `fallback`, `overflow`, `guardrail`, `stale_connection`."""
+    """`first`, `retry`, `hedge`, `fallback`, `overflow`, `guardrail`, `stale_connection`."""
     span_id: str = ""
     usage: Usage | None = None
+    """What was told before it ended: of a cancelled attempt often nothing."""
     upstream_id: str = ""
     """The provider's own id of the call, from its reply's headers."""
     finish_reasons: tuple[str, ...] = ()
     response_model: str = ""
     response_id: str = ""
     """The answer's id, from its body."""
+    cost_usd: float | None = None
+    """Of `usage`; None when that or the price is not known. A cancelled attempt may have cost more."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

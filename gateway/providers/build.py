@@ -8,11 +8,11 @@ from gateway.core.clock import Clock, SystemClock
 from gateway.core.plan import ModelPlan, Target, Timeouts
 from gateway.core.ports import Dialect
 from gateway.providers.auth import auth_headers
+from gateway.providers.balance import KEYS
 from gateway.providers.config import (
     InvalidConfig,
     ModelConfig,
     ProviderConfig,
-    balance_of,
     model_problems,
     profile_of,
     provider_problems,
@@ -44,9 +44,10 @@ def build(
             name,
             profile,
             dialects[profile.dialect],
-            Endpoints(urls_of(config, profile), balance_of(config), clock),
+            Endpoints(urls_of(config, profile), config.balance, clock),
             http.through(config.proxy.reveal()) if config.proxy else http,
             auth=auth_headers(profile.auth, config.api_key),
+            key=KEYS.get(config.balance),
         )
     return upstreams
 
@@ -77,6 +78,7 @@ def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig
         timeouts=Timeouts(connect=times.connect, ttft=times.ttft, idle=times.idle, total=times.total),
         attempts=model.retry.attempts,
         max_wait=model.retry.max_wait,
+        hedge_after=model.hedge.after if model.hedge else None,
         on_failure=tuple(model.on_failure),
         on_context_overflow=tuple(model.on_context_overflow),
         context_window=model.context_window,

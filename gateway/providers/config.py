@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ from gateway.core.secret import Secret
 from gateway.core.units import Duration
 from gateway.providers import catalog
 from gateway.providers.auth import AuthKind, auth_headers
-from gateway.providers.endpoints import Balance
+from gateway.providers.balance import Balance
 from gateway.providers.http_request import wrong_url
 from gateway.providers.profile import ErrorRule, Params, Profile, StreamRules, Trust
 
@@ -44,7 +44,10 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     endpoints: list[str] = msgspec.field(default_factory=list)
     """Base URLs of equal replicas, instead of `base_url`."""
     discover: dict[str, Any] | None = None
-    balance: Literal["round_robin", "least_inflight", "latency", "prefix", "session"] = "least_inflight"
+    balance: Balance = "least_inflight"
+    """How one of several endpoints is picked. `latency`: the shorter wait for the first content. `session`: one endpoint
+    for a conversation (`x-tidegate-session`, `x-claude-code-session-id`, else the key). `prefix`: one endpoint for requests
+    that begin alike, whose prompt it has cached. The last two let go of an endpoint that has too much to do."""
     trust: Trust | None = None
     auth: AuthKind | None = None
     proxy: Secret | None = None
@@ -84,7 +87,9 @@ class RetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class HedgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A second call when the first is slow. Not built yet: refused."""
+    """A second call, of the next target, when the first has given no content for `after`. The first to give some is the
+    answer; the other is dropped, and costs what its provider charges for it. At most one call in ten is hedged, beyond a
+    burst of ten. An answer that is not streamed gives its first content when it is whole: choose `after` accordingly."""
 
     after: Duration
 
@@ -140,8 +145,6 @@ def _one(config: ProviderConfig, dialects: Collection[str]) -> Iterable[tuple[st
         return
     if profile.dialect not in dialects:
         yield "type", f"{config.type!r} speaks the dialect {profile.dialect!r}, which this version does not have"
-    if config.balance not in ("round_robin", "least_inflight"):
-        yield "balance", f"{config.balance!r} is not built yet; use round_robin or least_inflight"
     if config.discover is not None:
         yield "discover", "finding endpoints by DNS is not built yet; list them under endpoints"
     yield from _addresses(config, profile)
@@ -185,10 +188,6 @@ def _is_token(name: str) -> bool:
     return name.isascii() and bool(name) and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name)
 
 
-def balance_of(config: ProviderConfig) -> Balance:
-    return "round_robin" if config.balance == "round_robin" else "least_inflight"
-
-
 # --- models
 
 
@@ -228,8 +227,8 @@ def _numbers(model: ModelConfig) -> Iterable[tuple[str, str]]:
             yield f"timeouts.{name}", "must be more than 0"
     if not 1 <= model.retry.attempts <= 10:
         yield "retry.attempts", "must be 1 to 10; the first try is counted"
-    if model.hedge is not None:
-        yield "hedge", "hedged calls are not built yet; leave this out"
+    if model.hedge is not None and not 0 < model.hedge.after < model.timeouts.total:
+        yield "hedge.after", f"must be more than 0 and less than timeouts.total ({model.timeouts.total:g} s)"
     if model.context_window is not None and model.context_window < 1:
         yield "context_window", "must be at least 1 token"
 

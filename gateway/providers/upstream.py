@@ -11,7 +11,8 @@ from gateway.core.errors import BadRequest, GatewayFault, UpstreamFailed, Upstre
 from gateway.core.plan import Target, Timeouts
 from gateway.core.ports import Call, Dialect
 from gateway.core.request import Request
-from gateway.providers.endpoints import Endpoint, Endpoints
+from gateway.providers.affinity import Key
+from gateway.providers.endpoints import Endpoint, Endpoints, Lease
 from gateway.providers.failures import fault_of, overridden, says_of_health
 from gateway.providers.http_client import HttpClient, HttpReply
 from gateway.providers.http_errors import ConnectFailed, HttpError, ReadTimeout
@@ -39,13 +40,16 @@ class HttpUpstream:
         http: HttpClient,
         *,
         auth: Sequence[tuple[str, str]] = (),
+        key: Key | None = None,
     ) -> None:
+        """`key`: what a sticky balance of `endpoints` hashes; None for the others."""
         self.name = name
         self.trusted = profile.trust == "internal"
         self.endpoints = endpoints
         self._profile = profile
         self._dialect = dialect
         self._http = http
+        self._key = key if len(endpoints.all) > 1 else None
         self._params = profile.params.table()
         self._fixed = {**{name.lower(): value for name, value in profile.headers.items()}, **dict(auth)}
         self._forward = tuple(name.lower() for name in profile.forward)
@@ -58,36 +62,37 @@ class HttpUpstream:
         *,
         traceparent: str,
         headers: Mapping[str, str],
+        affinity: str = "",
+        turn: int = 0,
     ) -> UpstreamReply:
         """See `core.ports.Upstream`. Raises the dialect's fault for an error status, UpstreamTimeout, UpstreamFailed, or
         BadRequest for an operation this provider does not have."""
         call = self._call(request, target)
         sent = self._headers(call, traceparent, headers)
+        key = self._key(request, target, affinity) if self._key is not None else b""
         tried: set[Endpoint] = set()
         fault: GatewayFault = UpstreamFailed("No endpoint of the upstream can be reached.")
-        endpoint = self.endpoints.begin()
-        while endpoint is not None:
+        lease = self.endpoints.lease(tried, key, turn)
+        while lease is not None:
             ok: bool | None = None
             handed_over = False
             try:
-                reply = await self._converse(request, call, endpoint, sent, timeouts)
+                reply = await self._converse(request, call, lease, sent, timeouts)
                 handed_over = True
                 return reply
             except HttpError as error:
                 fault = fault_of(error, streaming=False)
-                fault.endpoint = endpoint.label
                 ok = says_of_health(fault)
-                tried.add(endpoint)
+                tried.add(lease.endpoint)
                 if not isinstance(error, ConnectFailed) or len(tried) >= MAX_TRIED:
                     raise fault from None
             except GatewayFault as refused:
-                refused.endpoint = endpoint.label
                 ok = says_of_health(refused)
                 raise
             finally:
                 if not handed_over:
-                    self.endpoints.end(endpoint, ok)
-            endpoint = self.endpoints.begin(tried)
+                    lease.end(ok)
+            lease = self.endpoints.lease(tried, key, turn)
         raise fault
 
     def __repr__(self) -> str:
@@ -120,13 +125,14 @@ class HttpUpstream:
         self,
         request: Request,
         call: Call,
-        endpoint: Endpoint,
+        lease: Lease,
         headers: Sequence[tuple[str, str]],
         timeouts: Timeouts,
     ) -> UpstreamReply:
         """One exchange with one endpoint up to a good head. Every other way out has ended the reply."""
         now = asyncio.get_running_loop().time()
         ends = now + timeouts.total
+        endpoint = lease.endpoint
         path = self._profile.paths.get(request.operation, call.path)
         try:
             http = await self._http.send(
@@ -142,6 +148,8 @@ class HttpUpstream:
             raise _late(call, timeouts) from None
         try:
             await self._check(http, call.stream)
+            if not call.stream:  # the head comes when the answer is whole
+                lease.answered()
             return UpstreamReply(
                 http,
                 self._dialect.inlet(request, call.stream),
@@ -151,7 +159,8 @@ class HttpUpstream:
                 timeouts=timeouts,
                 ends=ends,
                 finish_reasons=self._profile.finish_reasons,
-                on_end=lambda ok: self.endpoints.end(endpoint, ok),
+                on_content=lease.answered,
+                on_end=lease.end,
             )
         except BaseException:
             await http.aclose()

@@ -38,8 +38,11 @@ class UpstreamReply:
         timeouts: Timeouts,
         ends: float,
         finish_reasons: Mapping[str, str],
+        on_content: Callable[[], None],
         on_end: Callable[[bool | None], None],
     ) -> None:
+        """`on_content` is called at the first content event of a stream, `on_end` once, with what the reply says of the
+        endpoint's health."""
         self.endpoint = endpoint
         self.status = http.status
         self.upstream_id = upstream_id
@@ -49,6 +52,7 @@ class UpstreamReply:
         self._timeouts = timeouts
         self._ends = ends
         self._finish_reasons = finish_reasons
+        self._on_content = on_content
         self._on_end: Callable[[bool | None], None] | None = on_end
         self._begun = not streaming
         self._over = False
@@ -110,6 +114,7 @@ class UpstreamReply:
             if kind in _CONTENT:
                 if not self._begun:
                     self._begun = True
+                    self._on_content()
                     self._http.read_timeout = self._timeouts.idle
                     self._http.deadline = self._ends
             elif kind is Finished:

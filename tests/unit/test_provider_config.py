@@ -44,7 +44,12 @@ def test_the_contracts_example_is_accepted() -> None:
         "claude": read(ProviderConfig, {"type": "anthropic", "api_key": "sk-2"}),
         "gpu": read(
             ProviderConfig,
-            {"type": "vllm", "trust": "internal", "endpoints": ["http://10.0.0.1:8000/v1", "http://10.0.0.2:8000/v1"]},
+            {
+                "type": "vllm",
+                "trust": "internal",
+                "endpoints": ["http://10.0.0.1:8000/v1", "http://10.0.0.2:8000/v1"],
+                "balance": "prefix",
+            },
         ),
     }
     fast = {
@@ -56,6 +61,7 @@ def test_the_contracts_example_is_accepted() -> None:
         "on_context_overflow": ["smart"],
         "timeouts": {"ttft": "5s", "idle": "20s", "total": "120s"},
         "retry": {"attempts": 3, "max_wait": "10s"},
+        "hedge": {"after": "2s"},
         "context_window": 32768,
     }
     models = {
@@ -68,6 +74,7 @@ def test_the_contracts_example_is_accepted() -> None:
     plan: ModelPlan = plans(models, providers)["fast"]
     assert plan.timeouts == Timeouts(connect=5, ttft=5, idle=20, total=120)
     assert (plan.attempts, plan.max_wait, plan.context_window) == (3, 10, 32768)
+    assert (plan.hedge_after, plans(models, providers)["smart"].hedge_after) == (2.0, None)
     assert [target.weight for target in plan.targets] == [9, 1]
     assert [target.price and target.price.output for target in plan.targets] == [None, 0.6]
     assert plan.on_failure == plan.on_context_overflow == ("smart",)
@@ -107,8 +114,6 @@ def test_secrets_are_in_no_repr() -> None:
         ({"type": "vllm", "endpoints": ["http://a/v1", "ftp://b"]}, "p.endpoints[1]", "http"),
         ({"type": "vllm", "endpoints": ["http://a/v1"] * 2}, "p.endpoints", "twice"),
         ({"type": "vllm", "endpoints": ["http://a"], "base_url": "http://b"}, "p.endpoints", "not both"),
-        ({"type": "ollama", "balance": "prefix"}, "p.balance", "not built yet"),
-        ({"type": "ollama", "balance": "session"}, "p.balance", "not built yet"),
         ({"type": "vllm", "discover": {"dns": "x", "port": 1}}, "p.discover", "not built yet"),
         ({"type": "ollama", "headers": {"Host": "x"}}, "p.headers", "cannot be sent"),
         ({"type": "ollama", "headers": {"a b": "x"}}, "p.headers", "cannot be sent"),
@@ -144,7 +149,8 @@ def test_a_dialect_that_is_not_there_is_told() -> None:
         ({"on_context_overflow": ["m"]}, "on_context_overflow[0]", "itself"),
         ({"timeouts": {"ttft": "0s"}}, "timeouts.ttft", "more than 0"),
         ({"retry": {"attempts": 0}}, "retry.attempts", "1 to 10"),
-        ({"hedge": {"after": "2s"}}, "hedge", "not built yet"),
+        ({"hedge": {"after": "0s"}}, "hedge.after", "more than 0"),
+        ({"hedge": {"after": "600s"}}, "hedge.after", "less than timeouts.total (600 s)"),
         ({"context_window": 0}, "context_window", "at least 1"),
     ],
 )  # fmt: skip
