@@ -57,7 +57,7 @@ def _supervise(options: argparse.Namespace, host: str, port: int, workers: int) 
     from gateway.commands.supervisor import Supervisor, worker_command
     from gateway.http.server import listen
 
-    sock = listen(options.host or host, port if options.port is None else options.port)
+    fd = listen(options.host or host, port if options.port is None else options.port).detach()
     arguments = ["--config", str(options.config), "--workers", "1"]
     for name in ("host", "port"):
         if getattr(options, name) is not None:
@@ -66,7 +66,7 @@ def _supervise(options: argparse.Namespace, host: str, port: int, workers: int) 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    return Supervisor(worker_command(arguments, sock.fileno()), workers, sock.fileno(), say).run()
+    return Supervisor(worker_command(arguments, fd), workers, fd, say).run()
 
 
 async def serve(

@@ -6,6 +6,7 @@ command line and an inherited socket, so a worker is exactly what `tidegate serv
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ _WITHIN = 10.0
 
 
 class Supervisor:
-    """Keeps `count` children of `command` alive until told to stop."""
+    """Keeps `count` children of `command` alive until told to stop. `fd`: the listening socket, the supervisor's own from
+    here on."""
 
     def __init__(self, command: Sequence[str], count: int, fd: int, say: Callable[[str], None]) -> None:
         self._command = list(command)
@@ -62,9 +64,13 @@ class Supervisor:
         return 0
 
     def _stop(self, sig: int, _frame: FrameType | None) -> None:
-        self._stopping = True
+        """The first time a drain, whatever the signal: a terminal's interrupt has reached the children already, and a
+        second one would make them drop what is open."""
         for child in self._children:
-            child.send_signal(sig)
+            child.send_signal(sig if self._stopping else signal.SIGTERM)
+        if not self._stopping:
+            self._stopping = True
+            os.close(self._fd)  # while any process holds it, the kernel takes connections that nobody will serve
 
 
 def worker_command(arguments: Sequence[str], fd: int) -> list[str]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
+import os
 import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -40,9 +44,24 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self.config.fd is not None:
+            os.close(self.config.fd)  # super listens on a copy; while any is open, the kernel takes connections
         if self.started and self._ready is not None:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             self._ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Like super's, but a signal that was obeyed is not raised again: a drain that went well is exit status 0."""
+        if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
+            yield
+            return
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         first = not self._readiness.draining
@@ -81,7 +100,7 @@ def make_server(
         proxy_headers=False,
         date_header=True,
         timeout_keep_alive=int(limits.keep_alive),
-        timeout_graceful_shutdown=int(limits.drain),
+        timeout_graceful_shutdown=math.ceil(limits.drain),
         backlog=2048,
     )
     return DrainingServer(config, readiness, limits.notice, ready)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from gateway.core.answer import Answer, Refusal
-from gateway.core.errors import ClientGone, DeadlineExceeded, GatewayFault, Internal
+from gateway.core.errors import ClientGone, DeadlineExceeded, GatewayFault, Internal, Unavailable
 from gateway.core.events import Frame
 from gateway.core.exchange import Exchange
 from gateway.core.ports import Decider, Dialect
@@ -74,7 +74,8 @@ class Spine:
         """Exchanges under way. Back to zero when all have ended, however they ended."""
 
     async def run(self, exchange: Exchange, client: Client) -> Receipt:
-        """Serves one exchange to its end. Raises only when the process itself is being stopped."""
+        """Serves one exchange to its end, also when its task is cancelled: because the client is gone, or, if it is not,
+        because the process stops; then the client is told."""
         self.inflight += 1
         outcome: Outcome = "gateway_error"
         error = ""
@@ -85,9 +86,7 @@ class Spine:
         except ClientGone:
             outcome = "client_gone"
         except asyncio.CancelledError:
-            outcome = "client_gone"
-            if not client.gone:
-                raise
+            outcome = "client_gone" if client.gone else "gateway_error"
         finally:
             self.inflight -= 1
             for undo in exchange.cleanup:
@@ -116,6 +115,10 @@ class Spine:
                 self._crashed(exchange, fault.__cause__ or fault)
         except ClientGone:
             raise
+        except asyncio.CancelledError:
+            if client.gone:
+                raise
+            fault = Unavailable("The gateway is stopping; send the request again.")
         except Exception as bug:
             self._crashed(exchange, bug)
             fault = Internal("The gateway failed on this request; it has been logged.")
