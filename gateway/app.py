@@ -126,7 +126,7 @@ class Gateway:
             saved=saved_usd,
             crashed=lambda exchange, error: logs.crash(self.logger, exchange, error),
         )
-        self.status = Status(self.spine, self.aftermath, self.caches, limiter)
+        self.status = Status(self.spine, self.aftermath, self.caches, limiter, self.upstreams, self.traces)
         self._doors = Doors(keys, configuration.served(config))
 
     def _keys_failed(self, message: str) -> None:
@@ -134,7 +134,16 @@ class Gateway:
 
     def _traces(self) -> Traces | None:
         told = self.config.telemetry
-        return to_otlp(told.otlp, told.service, __version__, self._pseudonyms) if told.otlp else None
+        if not told.otlp:
+            return None
+        types = {name: provider.type for name, provider in self.config.providers.items()}
+        return to_otlp(told.otlp, told.service, __version__, self._pseudonyms, types, self._collector_state)
+
+    def _collector_state(self, well: bool) -> None:
+        if well:
+            self.logger.info("collector answers again")
+        else:
+            self.logger.warning("collector out of reach", waiting="spans are kept while there is room")
 
     # --- HTTP
 

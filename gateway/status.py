@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cache.build import Caches
 from gateway.core.ports import Limiter
 from gateway.pipeline.aftermath import Aftermath
 from gateway.pipeline.spine import Spine
+from gateway.providers.upstream import HttpUpstream
+from gateway.telemetry.traces import Traces
 
 LABELS = {
-    "tidegate_receipts_dropped": "kind",
+    "tidegate_receipts_dropped_total": "kind",
     "tidegate_breaker_open": "dependency",
     "tidegate_cache_entries": "store",
 }
-"""The one label of each gauge that has one."""
+"""The one label of each reading that has one."""
 
 
 class Status:
-    def __init__(self, spine: Spine, aftermath: Aftermath, caches: Caches, limiter: Limiter) -> None:
+    def __init__(
+        self,
+        spine: Spine,
+        aftermath: Aftermath,
+        caches: Caches,
+        limiter: Limiter,
+        upstreams: Mapping[str, HttpUpstream],
+        traces: Traces | None,
+    ) -> None:
+        self._upstreams = upstreams
+        self._traces = traces
         self._spine = spine
         self._aftermath = aftermath
         self._caches = caches
@@ -30,6 +44,8 @@ class Status:
                 out[name] = "out of reach; its breaker is open"
         if getattr(self._limiter, "degraded", False):
             out["limits"] = "counted in this process only: Redis is out of reach"
+        if self._traces is not None and self._traces.outbox.resting:
+            out["traces"] = "the collector is out of reach; spans wait, and are dropped when there is no more room"
         return out
 
     def readings(self) -> dict[str, dict[str, float]]:
@@ -37,7 +53,25 @@ class Status:
         return {
             "tidegate_inflight_requests": {"": float(self._spine.inflight)},
             "tidegate_receipts_queued": {"": float(len(self._aftermath))},
-            "tidegate_receipts_dropped": {name: float(count) for name, count in self._aftermath.dropped.items()},
-            "tidegate_breaker_open": {name: s["breaker_open"] for name, s in stats.items() if "breaker_open" in s},
+            "tidegate_receipts_dropped_total": self._dropped(stats),
+            "tidegate_breaker_open": self._breakers(stats),
             "tidegate_cache_entries": {name: s["entries"] for name, s in stats.items() if "entries" in s},
         }
+
+    def _dropped(self, stats: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+        """By recorder. Cache writes are dropped under load by design, so they have a kind of their own."""
+        out = {name: float(count) for name, count in self._aftermath.dropped.items()}
+        out["cache_writes"] = float(stats["writer"]["dropped"])
+        if self._traces is not None:
+            out[self._traces.name] += self._traces.outbox.dropped
+        return out
+
+    def _breakers(self, stats: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+        """1 for what is left alone because it failed. An endpoint of a provider is named `provider@host:port`."""
+        out = {name: s["breaker_open"] for name, s in stats.items() if "breaker_open" in s}
+        for name, upstream in self._upstreams.items():
+            for endpoint in upstream.endpoints.all:
+                out[f"{name}@{endpoint.label}"] = float(endpoint.resting_until > 0)
+        if self._traces is not None:
+            out["collector"] = float(self._traces.outbox.resting)
+        return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-import traceback
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import msgspec
@@ -12,36 +12,65 @@ import structlog
 
 from gateway.core.exchange import Exchange
 from gateway.core.receipt import Receipt
-from gateway.telemetry.redact import Pseudonyms
+from gateway.telemetry import library_logs
+from gateway.telemetry.redact import Pseudonyms, where
 
 Logger = Any
 
+_ENCODER = msgspec.json.Encoder(enc_hook=str)
+
+
+class Lines:
+    """Where structlog's lines go: one write each, to standard error or the stream given. A stream that is closed or full
+    costs the line and nothing else: what is being logged goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._bytes = getattr(stream, "buffer", None)
+
+    def msg(self, line: bytes | str) -> None:
+        data = line if isinstance(line, bytes) else line.encode("utf-8", "replace")
+        try:
+            if self._bytes is not None:
+                self._bytes.write(data + b"\n")
+                self._bytes.flush()
+            else:
+                self._stream.write(data.decode() + "\n")
+        except (OSError, ValueError):
+            return
+
+    log = debug = info = warning = warn = error = critical = exception = fatal = failure = msg
+
 
 def setup(form: str, out: TextIO | None = None) -> Logger:
-    """The process's logger. `form`: `json`, `text`, or `off`."""
+    """The process's logger. `form`: `json`, `text`, or `off`. What libraries log comes out through it too, without what
+    they were told to put into their messages."""
     stream = out or sys.stderr
     level = logging.CRITICAL if form == "off" else logging.INFO
-    timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-    processors: list[Any] = [structlog.processors.add_log_level, timestamp]
-    factory: Any
+    processors: list[Any] = [_json]
     if form == "text":
-        processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()))
-        factory = structlog.WriteLoggerFactory(file=stream)
-    else:
-        processors.append(structlog.processors.JSONRenderer(serializer=_dumps))
-        factory = structlog.BytesLoggerFactory(file=getattr(stream, "buffer", stream))  # type: ignore[arg-type]
-    logging.basicConfig(level=logging.WARNING, stream=stream, format="%(levelname)s %(name)s %(message)s", force=True)
-    return structlog.wrap_logger(
-        factory(),
+        timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+        processors = [
+            structlog.processors.add_log_level,
+            timestamp,
+            structlog.dev.ConsoleRenderer(colors=stream.isatty()),
+        ]
+    wrapped = structlog.wrap_logger(
+        Lines(stream),
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         context_class=dict,
-        cache_logger_on_first_use=True,
     )
+    logger = wrapped.bind()  # the real one: the lazy proxy in front of it costs 1 µs a line
+    library_logs.take_over(logger)
+    return logger
 
 
-def _dumps(value: Any, **_kwargs: Any) -> bytes:
-    return msgspec.json.encode(value, enc_hook=str)
+def _json(_logger: Any, method: str, event: dict[str, Any]) -> bytes:
+    """One processor instead of three: 2 µs a line less."""
+    event["level"] = method
+    event["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    return _ENCODER.encode(event)
 
 
 class LogLine:
@@ -68,31 +97,25 @@ class LogLine:
             "key": receipt.key_id,
         }
         if receipt.attempts:
-            last = receipt.attempts[-1]
-            line["provider"] = last.provider
+            line["provider"] = receipt.attempts[-1].provider
             line["attempts"] = len(receipt.attempts)
         if receipt.overhead is not None:
             line["overhead_ms"] = round(receipt.overhead / 1e6, 2)
         if receipt.usage is not None:
             line["tokens_in"], line["tokens_out"] = receipt.usage.input_tokens, receipt.usage.output_tokens
-        optional = {
-            "stream": receipt.stream,
-            "served_model": receipt.served_model if receipt.served_model != receipt.model else "",
-            "intent": receipt.intent,
-            "error": receipt.error,
-            "cost_usd": receipt.cost_usd,
-            "guardrails": [verdict.header for verdict in receipt.verdicts],
-            "degraded": receipt.degraded,
-            "user": self._pseudonyms.of(receipt.user) if receipt.user != receipt.key_id else "",
-        }
-        line.update((name, value) for name, value in optional.items() if value)
+        if receipt.verdicts:
+            line["guardrails"] = [verdict.header for verdict in receipt.verdicts]
+        if receipt.served_model and receipt.served_model != receipt.model:
+            line["served_model"] = receipt.served_model
+        if receipt.user and receipt.user != receipt.key_id:
+            line["user"] = self._pseudonyms.of(receipt.user)
+        for name in ("stream", "intent", "error", "cost_usd", "degraded"):
+            value = getattr(receipt, name)
+            if value:
+                line[name] = value
         self._logger.info("exchange", **line)
 
 
 def crash(logger: Logger, exchange: Exchange, error: BaseException) -> None:
     """A bug: where it happened, without any value. Messages and locals may hold what a user wrote, so neither is kept."""
-    frames = [
-        f"{frame.filename.rsplit('/', 3)[-1]}:{frame.lineno} {frame.name}"
-        for frame in traceback.extract_tb(error.__traceback__)
-    ]
-    logger.error("crash", id=exchange.id, kind=type(error).__name__, at=frames[-8:])
+    logger.error("crash", id=exchange.id, kind=type(error).__name__, at=where(error.__traceback__))
