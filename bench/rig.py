@@ -98,7 +98,7 @@ class Rig:
         self.site = replace(self.site, redis=f"redis://127.0.0.1:{port}/0")
 
     def upstream_counts(self) -> dict[str, int]:
-        """What the mock upstream has seen so far; see `bench.upstream.new_counts`."""
+        """What the mock upstream has seen so far; see `bench.upstream.Seen`."""
         with urllib.request.urlopen(f"{self.site.upstream}/stats", timeout=5) as reply:
             counts: dict[str, int] = json.load(reply)
         return counts

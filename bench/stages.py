@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gzip
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.load import closed_loop
+from bench.otlp import SERVER, spans
 from bench.place import ROOT
 from bench.process import free_port
 from bench.report import table
@@ -25,7 +25,7 @@ from bench.rig import Rig, Running
 from bench.script import Prompts
 from bench.stats import median, percentile
 from bench.subjects import SUBJECTS
-from bench.upstream import Upstream, new_counts
+from bench.upstream import Seen, Upstream
 from bench.upstream import run as run_loop
 
 _WARM = 200
@@ -39,44 +39,32 @@ class Stage:
     offsets: list[float] = field(default_factory=list)
 
 
-def spans(export: bytes) -> Iterator[tuple[bytes, str, int, int, int]]:
-    """(trace id, name, kind, start, end) of every span in an OTLP export request; times in nanoseconds."""
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-    body = gzip.decompress(export) if export.startswith(b"\x1f\x8b") else export
-    for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-        for scope in resource.scope_spans:
-            for span in scope.spans:
-                yield span.trace_id, span.name, span.kind, span.start_time_unix_nano, span.end_time_unix_nano
-
-
 def collect(exports: Sequence[bytes]) -> dict[str, Stage]:
     """Stages by span name, in the order in which they start. Traces whose server span is missing are left out."""
     found = [span for export in exports for span in spans(export)]
-    opened = {trace: start for trace, _, kind, start, _ in found if kind == 2}
+    opened = {span.trace: span.start for span in found if span.kind == SERVER}
     stages: dict[str, Stage] = {}
-    for trace, name, _, start, end in found:
-        if trace in opened:
-            stage = stages.setdefault(name, Stage())
-            stage.durations.append((end - start) / 1000)
-            stage.offsets.append((start - opened[trace]) / 1000)
+    for span in found:
+        if span.trace in opened:
+            stage = stages.setdefault(span.name, Stage())
+            stage.durations.append((span.end - span.start) / 1000)
+            stage.offsets.append((span.start - opened[span.trace]) / 1000)
     return dict(sorted(stages.items(), key=lambda item: median(item[1].offsets)))
 
 
 async def _measure(one: Running, port: int, *, stream: bool, requests: int) -> list[bytes]:
-    exports: list[bytes] = []
-    counts = new_counts()
+    seen = Seen()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Upstream(counts, exports.append), "127.0.0.1", port)
+    server = await loop.create_server(lambda: Upstream(seen), "127.0.0.1", port)
     prompts = Prompts(stream=stream, chunks=200 if stream else 190)
     await closed_loop(one.target, prompts, concurrency=1, requests=_WARM, seconds=120)
     await asyncio.sleep(6)  # what the warm-up left in the exporter
-    exports.clear()
+    seen.exports.clear()
     load = await closed_loop(one.target, prompts, concurrency=1, requests=requests, seconds=300)
     await asyncio.sleep(6)
     server.close()
     print(f"{load.answered} answered, {load.failed} failed; client p50 {median(load.latencies) * 1e6:.0f} µs")
-    return exports
+    return [export for _, export in seen.exports]
 
 
 def render(stages: dict[str, Stage]) -> str:

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gzip
 import json
 import re
 import signal
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
 
+from bench.otlp import SERVER, spans
 from bench.script import MARKER, MODEL, answer_text, piece
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})", re.IGNORECASE)
@@ -29,8 +28,6 @@ _STREAM = re.compile(rb'"stream"\s*:\s*true')
 _USAGE = re.compile(rb'"include_usage"\s*:\s*true')
 _MAX_BODY = 16 * 1024 * 1024
 _BASE = {"id": "chatcmpl-bench", "created": 1700000000, "model": MODEL}
-_SERVER_SPAN = b"\x30\x02\x39"
-"""A span's kind field (6) saying SERVER, with the tag of its start time (7) after it: one for each traced request."""
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -88,12 +85,32 @@ def _frames(chunks: int, usage: bool) -> tuple[bytes, ...]:
     return tuple(frames)
 
 
-class Upstream(asyncio.Protocol):
-    """One connection. `counts` is shared by all of them and only ever grows; `keep` gets every OTLP body."""
+class Seen:
+    """What has arrived so far. Each subject exports its traces to a base URL of its own (``/NAME``) to tell them apart.
 
-    def __init__(self, counts: dict[str, int], keep: Callable[[bytes], None] | None = None) -> None:
-        self._counts = counts
-        self._keep = keep
+    Exports are only kept as they come, and read when `totals` is asked for: reading them takes milliseconds, which would
+    otherwise show in the latency of the very subject that sends traces.
+    """
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(("requests", "streams", "streams_cut", "bad"), 0)
+        self.exports: list[tuple[str, bytes]] = []
+
+    def totals(self) -> dict[str, int]:
+        """Counts by kind of call, and `traces NAME` for each sender: its spans of kind SERVER."""
+        for sender, export in self.exports:
+            served = sum(span.kind == SERVER for span in spans(export))
+            self.counts[f"traces {sender}"] = self.counts.get(f"traces {sender}", 0) + served
+        self.exports.clear()
+        return self.counts
+
+
+class Upstream(asyncio.Protocol):
+    """One connection; `seen` is shared by all of them."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._counts = seen.counts
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
 
@@ -133,26 +150,17 @@ class Upstream(asyncio.Protocol):
         if method == b"POST" and path.endswith(b"/chat/completions"):
             self._chat(body)
         elif method == b"POST" and path.endswith(b"/v1/traces"):
-            self._traces(path.removesuffix(b"/v1/traces").decode("latin-1"), body)
+            sender = path.removesuffix(b"/v1/traces").decode("latin-1").strip("/")
+            self._seen.exports.append((sender, body))
+            self._transport.write(_OTLP)
         elif path.endswith(b"/models"):
             self._transport.write(_MODELS)
         elif path == b"/stats":
-            self._transport.write(_reply(json.dumps(self._counts).encode()))
+            self._transport.write(_reply(json.dumps(self._seen.totals()).encode()))
         else:
             self._transport.write(_HEALTH if path == b"/health" else _NOT_FOUND)
         if _CLOSE.search(head) and not _STREAM.search(body):
             self._transport.close()
-
-    def _traces(self, sender: str, body: bytes) -> None:
-        """Count the traces a subject exports; each has a base URL of its own (``/NAME``) to tell them apart."""
-        assert self._transport is not None
-        if body.startswith(b"\x1f\x8b"):
-            body = gzip.decompress(body)
-        name = f"traces {sender.strip('/')}"
-        self._counts[name] = self._counts.get(name, 0) + body.count(_SERVER_SPAN)
-        if self._keep is not None:
-            self._keep(body)
-        self._transport.write(_OTLP)
 
     def _chat(self, body: bytes) -> None:
         assert self._transport is not None
@@ -204,18 +212,14 @@ def _dechunk(buffer: bytearray, at: int) -> tuple[bytes | None, int]:
         at += size + 2
 
 
-def new_counts() -> dict[str, int]:
-    return dict.fromkeys(("requests", "streams", "streams_cut", "bad"), 0)
-
-
 async def serve(port: int) -> None:
     """Serve on 127.0.0.1:`port` until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    counts = new_counts()
-    server = await loop.create_server(lambda: Upstream(counts), "127.0.0.1", port, backlog=1024)
+    seen = Seen()
+    server = await loop.create_server(lambda: Upstream(seen), "127.0.0.1", port, backlog=1024)
     await stop.wait()
     server.close()
 

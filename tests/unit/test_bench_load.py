@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind
 from bench.client import Reply, ReplyParser
 from bench.load import Load, Target, closed_loop, open_loop, verdict
 from bench.script import MARKER, Prompts, answer_text, contents
-from bench.upstream import Upstream, new_counts
+from bench.upstream import Seen, Upstream
 
 Factory = Callable[[], asyncio.BaseProtocol]
 
@@ -70,18 +70,18 @@ def test_one_prompt_in_eight_holds_private_data() -> None:
 @pytest.mark.parametrize(("stream", "gap"), [(False, 0), (True, 0), (True, 1)])
 async def test_every_answer_of_the_upstream_is_complete(stream: bool, gap: int) -> None:
     """The upstream's replies and streams, paced or not, read as whole answers, and each is counted once."""
-    counts = new_counts()
-    async with listening(lambda: Upstream(counts)) as port:
+    seen = Seen()
+    async with listening(lambda: Upstream(seen)) as port:
         load = await ask(port, Prompts(stream=stream, chunks=20, gap_ms=gap), requests=12)
     assert load.answered == 12
     assert load.failed == 0
-    assert counts["streams" if stream else "requests"] == 12
+    assert seen.counts["streams" if stream else "requests"] == 12
 
 
 async def test_open_loop_keeps_its_rate_and_answers() -> None:
     """A steady rate sends just rate x seconds requests, whatever the answers do."""
-    counts = new_counts()
-    async with listening(lambda: Upstream(counts)) as port:
+    seen = Seen()
+    async with listening(lambda: Upstream(seen)) as port:
         load = await open_loop(Target(port=port), Prompts(chunks=20), rate=200, seconds=0.25)
     assert load.answered == 50
     assert len(load.lag) == 50
@@ -120,8 +120,8 @@ async def test_a_dead_subject_ends_the_run() -> None:
 
 async def test_upstream_refuses_a_prompt_without_marker_and_an_unknown_path() -> None:
     """A gateway that mangles the prompt shows as errors, not as answers."""
-    counts = new_counts()
-    async with listening(lambda: Upstream(counts)) as port:
+    seen = Seen()
+    async with listening(lambda: Upstream(seen)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST /v1/chat/completions HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 400")
@@ -129,17 +129,17 @@ async def test_upstream_refuses_a_prompt_without_marker_and_an_unknown_path() ->
         writer.write(b"GET /elsewhere HTTP/1.1\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 404")
         writer.close()
-    assert counts["bad"] == 1
+    assert seen.counts["bad"] == 1
 
 
 async def test_upstream_is_an_otlp_sink() -> None:
     """Exported traces are counted, by sender and compressed or not, so the bench can prove that tracing was on."""
-    counts = new_counts()
+    seen = Seen()
     kinds = (SpanKind.SERVER, SpanKind.INTERNAL, SpanKind.CLIENT, SpanKind.SERVER)
     spans = [Span(name="x", kind=int(kind.value) + 1, start_time_unix_nano=10**18) for kind in kinds]
     scope = ScopeSpans(spans=spans)
     export = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[scope])]).SerializeToString()
-    async with listening(lambda: Upstream(counts)) as port:
+    async with listening(lambda: Upstream(seen)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for body in (export, gzip.compress(export)):
             head = b"POST /some-subject/v1/traces HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
@@ -147,7 +147,7 @@ async def test_upstream_is_an_otlp_sink() -> None:
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
             await reader.readuntil(b"\r\n\r\n")
         writer.close()
-    assert counts["traces some-subject"] == 4
+    assert seen.totals()["traces some-subject"] == 4
 
 
 @given(
