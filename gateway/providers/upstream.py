@@ -82,11 +82,13 @@ class HttpUpstream:
                 return reply
             except HttpError as error:
                 fault = fault_of(error, streaming=False)
+                fault.endpoint = lease.endpoint.label
                 ok = says_of_health(fault)
                 tried.add(lease.endpoint)
                 if not isinstance(error, ConnectFailed) or len(tried) >= MAX_TRIED:
                     raise fault from None
             except GatewayFault as refused:
+                refused.endpoint = lease.endpoint.label
                 ok = says_of_health(refused)
                 raise
             finally:
