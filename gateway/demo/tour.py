@@ -157,7 +157,7 @@ STOPS: tuple[Stop, ...] = (
     ),
     Stop(
         "Metrics",
-        f"curl -s {BASE}/metrics | grep -E '^tidegate_(requests|guardrail_verdicts|cache_lookups)_total' | head -12",
+        f"curl -s {BASE}/metrics | grep -E '^tidegate_(requests|guardrail_verdicts)_total'",
         "counters by route, check and cache result; never a user's words",
         ("tidegate_requests_total", "tidegate_guardrail_verdicts_total"),
     ),
