@@ -6,12 +6,17 @@ import functools
 import json
 import re
 import shutil
+import socket
 import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RULES = DEPLOY / "alerts/rules.yaml"
@@ -198,3 +203,59 @@ def test_panels_do_not_overlap_and_have_their_own_ids() -> None:
         }
         assert not own & cells, panel["title"]
         cells |= own
+
+
+# --- the gateway's own page
+
+
+def exported() -> dict[str, set[str]]:
+    """Names and labels of what the gateway's code makes: its recorder's metrics, and the readings of each scrape."""
+    from gateway.status import LABELS
+    from gateway.telemetry.metrics import Metrics
+
+    found: dict[str, set[str]] = {}
+    for name, collector in Metrics().registry._names_to_collectors.items():
+        found[name] = set(getattr(collector, "_labelnames", ()))
+    return found | {name: {label} for name, label in LABELS.items()}
+
+
+def test_every_metric_is_exported_with_its_labels() -> None:
+    """What rules and panels ask for is what the gateway's recorder makes, label by label."""
+    made = exported()
+    for name, labels in METRICS.items():
+        if name == "tidegate_inflight_requests":
+            continue  # has no label; the scrape below finds it
+        assert name in made, name
+        assert labels - {"le"} == made[name], name
+
+
+def test_a_live_scrape_has_every_metric(tmp_path: Path) -> None:
+    """A gateway is started and its /metrics read: each name is on the page, with the type that the rules assume."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = DEPLOY / "examples/tidegate.laptop.yaml"
+    command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(config), "--port", str(port)]
+    log = (tmp_path / "log").open("wb")
+    process = subprocess.Popen(command, cwd=DEPLOY.parent, stdout=log, stderr=log)
+    try:
+        page = scraped(f"http://127.0.0.1:{port}/metrics", process)
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+    types = {family.name: family.type for family in text_string_to_metric_families(page)}
+    for name, labels in METRICS.items():
+        kind = "histogram" if "le" in labels else "counter" if name.endswith("_total") else "gauge"
+        assert types.get(name.removesuffix("_total")) == kind, name
+
+
+def scraped(url: str, process: subprocess.Popen[bytes]) -> str:
+    until = time.monotonic() + 30
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=3) as reply:
+                return reply.read().decode()
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"{url} did not answer; exit code {process.poll()}")
