@@ -11,7 +11,7 @@ from litestar import Litestar
 
 from gateway import __version__, parts
 from gateway import config as configuration
-from gateway.accounting.cost import exchange_cost, saved_usd
+from gateway.accounting.cost import saved_usd, target_cost
 from gateway.admission.admit import ChargeTokens
 from gateway.config import Config
 from gateway.configuring.problems import ConfigError, Problem
@@ -122,7 +122,7 @@ class Gateway:
             Dispatcher(self.upstreams),
             self._dialects,
             self.aftermath,
-            cost=exchange_cost,
+            cost=target_cost,
             saved=saved_usd,
             crashed=lambda exchange, error: logs.crash(self.logger, exchange, error),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.core.events import Usage
 from gateway.core.exchange import Exchange
-from gateway.core.plan import Price
+from gateway.core.plan import Price, Target
 
 _MILLION = 1_000_000
 
@@ -31,10 +31,8 @@ def cost_usd(usage: Usage, price: Price) -> float:
     return total / _MILLION
 
 
-def exchange_cost(exchange: Exchange) -> float | None:
-    """The cost of the answer under way, while its target is still `exchange.calling`. None when there is no price or no
-    usage: an unknown cost is not a cost of nothing."""
-    target, usage = exchange.calling, exchange.usage
+def target_cost(usage: Usage | None, target: Target | None) -> float | None:
+    """What a call of `target` cost. None when there is no price or no usage: an unknown cost is not a cost of nothing."""
     if target is None or target.price is None or usage is None:
         return None
     return cost_usd(usage, target.price)

@@ -10,25 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.core.errors import GatewayFault, Internal, StreamCut
-from gateway.core.events import (
-    Blocked,
-    ChoiceFinished,
-    Event,
-    Failed,
-    Finished,
-    Frame,
-    Reasoning,
-    Started,
-    Text,
-    ToolCall,
-    Unknown,
-    Usage,
-)
+from gateway.core.events import Blocked, Failed, Frame
 from gateway.core.exchange import Exchange
 from gateway.core.ports import Outlet, Session, Transform
+from gateway.pipeline.seen import CONTENT, Seen
 from gateway.pipeline.stream import Stream
-
-_CONTENT = frozenset({Text, Reasoning, ToolCall, Unknown, ChoiceFinished, Finished})
+from gateway.pipeline.trial import Cost, spent
 
 
 class Client(Protocol):
@@ -51,17 +38,17 @@ class Delivery:
         client: Client,
         transforms: Sequence[Transform],
         outlet: Callable[[Exchange], Outlet],
-        cost: Callable[[Exchange], float | None],
+        cost: Cost,
     ) -> None:
         self._exchange = exchange
         self._client = client
         self._transforms = transforms
         self._make_outlet = outlet
-        self._cost = cost
+        self.cost = cost
         self.begin()
 
-    def begin(self) -> None:
-        """Starts afresh for an attempt; what an earlier one left unsent is forgotten."""
+    def begin(self, seen: Seen | None = None) -> None:
+        """Starts afresh for an attempt; what an earlier one left unsent is forgotten. `seen` keeps what it tells."""
         exchange = self._exchange
         opened = (transform.open(exchange) for transform in self._transforms)
         sessions: list[Session] = [session for session in opened if session is not None]
@@ -69,18 +56,18 @@ class Delivery:
         self._outlet = self._make_outlet(exchange)
         self._unsent: list[bytes] = []
         self._content = False
-        self.first_content: int | None = None
-        """Monotonic nanoseconds at which the upstream's first content arrived, released or not."""
-        self.usage: Usage | None = None
-        self.finish_reasons: dict[int, str] = {}
-        self.response_model = ""
-        self.response_id = ""
+        self.seen = seen or Seen(exchange.clock.now)
         self.blocked: Blocked | None = None
         self.done = False
 
     @property
     def committed(self) -> bool:
         return self._client.committed
+
+    @property
+    def over(self) -> bool:
+        """Nothing more can come of this answer: it is whole, or a check stopped it."""
+        return self.done or self.blocked is not None
 
     async def push(self, batch: Sequence[Frame]) -> None:
         """Takes the frames that arrived together; sends what may go in one piece.
@@ -90,7 +77,7 @@ class Delivery:
         pieces: list[bytes] = []
         fault: Exception | None = None
         for frame in batch:
-            self._note(frame.events)
+            self.seen.note(frame.events)
             out = await self._stream.push(frame)
             ended = self._stream.ended
             if ended is not None:
@@ -99,7 +86,7 @@ class Delivery:
                 self.blocked = ended if type(ended) is Blocked else None
             if out.events:
                 pieces.append(self._outlet.push(out))
-                self._content = self._content or any(type(event) in _CONTENT for event in out.events)
+                self._content = self._content or any(type(event) in CONTENT for event in out.events)
             if ended is not None or self._stream.finished:
                 break
         if self._stream.finished:
@@ -123,23 +110,11 @@ class Delivery:
         """After the commit point: the content-filter ending."""
         await self._client.write(self._outlet.block(blocked), self._outlet.content_type, last=True, streaming=True)
 
-    def _note(self, events: Sequence[Event]) -> None:
-        for event in events:
-            kind = type(event)
-            if kind is Usage:
-                self.usage = event  # type: ignore[assignment]
-            elif kind is ChoiceFinished:
-                self.finish_reasons[event.choice] = event.reason  # type: ignore[attr-defined]
-            elif kind is Started:
-                self.response_model = event.model  # type: ignore[attr-defined]
-                self.response_id = event.id  # type: ignore[attr-defined]
-            elif self.first_content is None and kind in _CONTENT:
-                self.first_content = self._exchange.clock.now()
-
     def _settle_cost(self) -> None:
         exchange = self._exchange
-        exchange.usage = self.usage
-        exchange.cost_usd = self._cost(exchange)
+        usage = exchange.usage = self.seen.usage
+        before = [attempt.cost_usd for attempt in exchange.attempts]
+        exchange.cost_usd = spent([*before, self.cost(usage, exchange.calling)])
 
     async def _send(self, pieces: list[bytes], *, last: bool) -> None:
         outlet = self._outlet

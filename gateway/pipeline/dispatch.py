@@ -1,4 +1,4 @@
-"""Calls upstreams until one answers: retries, then fallbacks, all under one deadline.
+"""Calls upstreams until one answers: retries, hedges, then fallbacks, all under one deadline.
 
 Which fault allows another try is data (`errors.Wire.next_target`); how often and how long to wait comes with the
 plan. The SDKs retry as well, so a request that already is a retry gets no second try of ours on the same targets.
@@ -12,18 +12,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gateway.core.errors import ContextOverflow, GatewayFault, Internal, Unavailable
 from gateway.core.events import Blocked
-from gateway.core.exchange import Exchange, new_span_id
+from gateway.core.exchange import Exchange
 from gateway.core.plan import ModelPlan, Target
-from gateway.core.ports import Reply, Upstream
-from gateway.core.receipt import Attempt
+from gateway.core.ports import Upstream
 from gateway.pipeline.delivery import Delivery
+from gateway.pipeline.hedge import Allowance, race
+from gateway.pipeline.trial import Trial
 
 _BACKOFF = 0.25
 """Seconds before the first retry of the same target; doubles, with full jitter."""
 
 
 class Dispatcher:
-    """Runs a plan. Holds no state of an exchange; counters live in the upstreams."""
+    """Runs plans. Holds no state of an exchange; counters of calls live in the upstreams."""
 
     def __init__(
         self,
@@ -35,6 +36,8 @@ class Dispatcher:
         self._upstreams = upstreams
         self._rng = rng or random.Random()  # noqa: S311 - spreads load and jitter, guards nothing
         self._sleep = sleep
+        self._allowances: dict[str, Allowance] = {}
+        """By alias, so as many as are configured."""
 
     async def run(self, exchange: Exchange, delivery: Delivery) -> None:
         """Delivers an answer, or raises the fault of the last try. A `Blocked` answer ends in `delivery.blocked`."""
@@ -74,8 +77,9 @@ class Dispatcher:
         guard_tries = 0
         fault: GatewayFault | None = None
         while tries < max(1, budget):
-            target = targets[tries % len(targets)]
-            fault = await self._attempt(exchange, model, target, why, delivery)
+            before = len(exchange.attempts)
+            turn = tries % len(targets)
+            fault = await self._attempt(exchange, model, [*targets[turn:], *targets[:turn]], why, delivery)
             if fault is None:
                 blocked = delivery.blocked
                 if blocked is None or delivery.committed or guard_tries >= blocked.retry:
@@ -85,7 +89,7 @@ class Dispatcher:
                 continue
             if delivery.committed or not fault.wire.next_target:
                 return fault
-            tries += 1
+            tries += len(exchange.attempts) - before  # a hedge that failed too is a try like any other
             why = "retry"
             if tries < budget and not await self._pause(exchange, model, fault, tries, same=len(targets) == 1):
                 return fault
@@ -113,91 +117,77 @@ class Dispatcher:
         return [first, *(target for target in targets if target is not first)]
 
     async def _attempt(
-        self, exchange: Exchange, model: ModelPlan, target: Target, why: str, delivery: Delivery
+        self, exchange: Exchange, model: ModelPlan, targets: Sequence[Target], why: str, delivery: Delivery
     ) -> GatewayFault | None:
-        """One call. Every way out of it leaves an entry in `exchange.attempts` and a closed reply."""
-        call = _Call(exchange, target, why, delivery)
-        delivery.begin()
-        exchange.served_model, exchange.calling = model.alias, target
+        """One call of the first target, and perhaps a hedge at the next. Every way out of it leaves an entry for each
+        call in `exchange.attempts`, and closed replies."""
+        trial = self._trial(exchange, model, targets[0], why, delivery)
+        exchange.served_model, exchange.calling = model.alias, trial.target
+        delivery.begin(trial.seen)
         outcome = "cancelled"
         try:
-            await self._converse(exchange, model, call)
+            if model.hedge_after is not None:
+                trial = await self._raced(exchange, model, trial, targets, delivery)
+                exchange.calling = trial.target
+                delivery.begin(trial.seen)
+            await self._converse(exchange, trial, delivery)
             outcome = "blocked" if delivery.blocked is not None else "ok"
         except GatewayFault as fault:
-            outcome, call.fault = fault.name, fault
+            outcome, trial.fault = fault.name, fault
             return fault
         except Exception as bug:
             outcome = "internal"
             raise Internal("The gateway failed while reading an upstream's answer.") from bug
         finally:
-            if call.reply is not None:
-                await call.reply.close()
-            exchange.attempts.append(call.record(outcome))
+            await trial.close()
+            trial.record(outcome)
             exchange.calling = None
         return None
 
-    async def _converse(self, exchange: Exchange, model: ModelPlan, call: _Call) -> None:
-        upstream = self._upstreams[call.target.provider]
+    def _trial(self, exchange: Exchange, model: ModelPlan, target: Target, why: str, delivery: Delivery) -> Trial:
+        provider = target.provider
+        turn = sum(attempt.provider == provider for attempt in exchange.attempts)
+        calling = exchange.calling
+        turn += calling is not None and calling.provider == provider
+        return Trial(exchange, model, target, self._upstreams[provider], why, delivery.cost, turn)
+
+    async def _raced(
+        self, exchange: Exchange, model: ModelPlan, first: Trial, targets: Sequence[Target], delivery: Delivery
+    ) -> Trial:
+        allowance = self._allowances.setdefault(model.alias, Allowance())
+        allowance.called()
+
+        def another() -> Trial | None:
+            if not allowance.take():
+                return None
+            return self._trial(exchange, model, targets[1 % len(targets)], "hedge", delivery)
+
+        assert model.hedge_after is not None
+        asked = exchange.clock.now()
+        try:
+            return await race(first, model.hedge_after, another)
+        finally:
+            exchange.waited += exchange.clock.now() - asked
+
+    async def _converse(self, exchange: Exchange, trial: Trial, delivery: Delivery) -> None:
+        """Hands over what the call gives, from what a race has read of it."""
         clock = exchange.clock
         asked = clock.now()
-        call.reply = await upstream.open(
-            exchange.asked(),
-            call.target,
-            model.timeouts,
-            traceparent=_traceparent(exchange, call.span_id),
-            headers=exchange.headers,
-        )
-        delivery = call.delivery
-        async for batch in call.reply.frames():
+        if not trial.lead:
+            await trial.open()
+        for batch in trial.lead:
+            await delivery.push(batch)
+            if delivery.over:
+                return
+            asked = clock.now()
+        async for batch in trial.frames():
             if exchange.ttft is None:
                 exchange.waited += clock.now() - asked
             await delivery.push(batch)
-            if delivery.done or delivery.blocked is not None:
+            if delivery.over:
                 return
             asked = clock.now()
         delivery.end()
-
-
-class _Call:
-    """What one attempt knows of itself until it is an `Attempt`."""
-
-    __slots__ = ("_exchange", "_start", "_why", "delivery", "fault", "reply", "span_id", "target")
-
-    def __init__(self, exchange: Exchange, target: Target, why: str, delivery: Delivery) -> None:
-        self._exchange = exchange
-        self._start = exchange.elapsed()
-        self._why = why
-        self.target = target
-        self.delivery = delivery
-        self.span_id = new_span_id()
-        self.reply: Reply | None = None
-        self.fault: GatewayFault | None = None
-
-    def record(self, outcome: str) -> Attempt:
-        exchange, delivery, reply, fault = self._exchange, self.delivery, self.reply, self.fault
-        first = delivery.first_content
-        return Attempt(
-            provider=self.target.provider,
-            model=self.target.model,
-            endpoint=reply.endpoint if reply else (fault.endpoint if fault else ""),
-            start=self._start,
-            end=exchange.elapsed(),
-            outcome=outcome,
-            status=reply.status if reply else (fault.upstream_status if fault else None),
-            ttft=first - exchange.started - self._start if first is not None else None,
-            why=self._why,
-            span_id=self.span_id,
-            usage=delivery.usage,
-            upstream_id=reply.upstream_id if reply else "",
-            finish_reasons=tuple(delivery.finish_reasons.values()),
-            response_model=delivery.response_model,
-            response_id=delivery.response_id,
-        )
-
-
-def _traceparent(exchange: Exchange, span_id: str) -> str:
-    trace = exchange.trace
-    return f"00-{trace.trace_id}-{span_id}-{'01' if trace.sampled else '00'}"
 
 
 def refusal_message(blocked: Blocked) -> str:

@@ -24,6 +24,7 @@ from gateway.pipeline.delivery import Client as DeliveryClient
 from gateway.pipeline.delivery import Delivery
 from gateway.pipeline.dispatch import Dispatcher, refusal_message
 from gateway.pipeline.receipts import receipt_of
+from gateway.pipeline.trial import Cost
 
 Crash = Callable[[Exchange, BaseException], None]
 
@@ -59,7 +60,7 @@ class Spine:
         dialects: Mapping[str, Dialect],
         aftermath: Aftermath,
         *,
-        cost: Callable[[Exchange], float | None],
+        cost: Cost,
         saved: Callable[[Exchange], float | None],
         crashed: Crash,
     ) -> None:

@@ -8,29 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.accounting.cost import cost_usd, exchange_cost
-from gateway.core.clock import ManualClock
+from gateway.accounting.cost import cost_usd, target_cost
 from gateway.core.events import Usage
-from gateway.core.exchange import Exchange, Trace
 from gateway.core.plan import Price, Target
 from gateway.providers import catalog
 from gateway.providers.prices import price_of, table
 
 PRICE = Price(input=1.0, cached_input=0.1, cache_write=1.25, output=10.0, reasoning=20.0)
 COUNTS = st.integers(0, 10**7)
-
-
-async def no_body() -> bytes:
-    return b""
-
-
-def exchange(target: Target | None, usage: Usage | None) -> Exchange:
-    made = Exchange(
-        id="x", dialect="openai", operation="chat", headers={}, credential=None, read_body=no_body, clock=ManualClock(),
-        trace=Trace("0" * 32, "0" * 16), timeout=1.0,
-    )  # fmt: skip
-    made.calling, made.usage = target, usage
-    return made
 
 
 def test_each_class_has_its_price() -> None:
@@ -68,10 +53,10 @@ def test_an_unknown_cost_is_not_nothing() -> None:
     """Without a price or without usage there is no cost, rather than a cost of zero."""
     priced = Target(provider="p", model="m", price=PRICE)
     usage = Usage(input_tokens=1_000_000)
-    assert exchange_cost(exchange(priced, usage)) == pytest.approx(1.0)
-    assert exchange_cost(exchange(priced, None)) is None
-    assert exchange_cost(exchange(Target(provider="p", model="m"), usage)) is None
-    assert exchange_cost(exchange(None, usage)) is None
+    assert target_cost(usage, priced) == pytest.approx(1.0)
+    assert target_cost(None, priced) is None
+    assert target_cost(usage, Target(provider="p", model="m")) is None
+    assert target_cost(usage, None) is None
 
 
 def test_the_table_is_dated_and_sound() -> None:

@@ -1,0 +1,140 @@
+"""One call of an upstream under way: opened, read, and at its end the entry that it leaves in the exchange."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+from gateway.core.errors import GatewayFault, Internal, StreamCut
+from gateway.core.events import Event, Failed, Frame, Text, Usage
+from gateway.core.exchange import ANONYMOUS, Exchange, new_span_id
+from gateway.core.plan import ModelPlan, Target
+from gateway.core.ports import Reply, Upstream
+from gateway.core.receipt import Attempt
+from gateway.pipeline.seen import CONTENT, Seen
+
+Cost = Callable[[Usage | None, Target | None], float | None]
+"""USD; None when the usage or the price is not known."""
+
+
+class Trial:
+    """`record` is called once and `close` at least once, whatever happens."""
+
+    __slots__ = (
+        "_cost", "_exchange", "_model", "_reply", "_start", "_turn", "_upstream", "_why",
+        "fault", "lead", "recorded", "seen", "span_id", "target",
+    )  # fmt: skip
+
+    def __init__(
+        self, exchange: Exchange, model: ModelPlan, target: Target, upstream: Upstream, why: str, cost: Cost, turn: int
+    ) -> None:
+        """`turn`: how many calls of this exchange the upstream has had already."""
+        self._exchange = exchange
+        self._model = model
+        self._upstream = upstream
+        self._why = why
+        self._cost = cost
+        self._turn = turn
+        self._start = exchange.elapsed()
+        self._reply: Reply | None = None
+        self.target = target
+        self.span_id = new_span_id()
+        self.seen = Seen(exchange.clock.now)
+        self.lead: list[Sequence[Frame]] = []
+        """Batches that `find_content` has read."""
+        self.fault: GatewayFault | None = None
+        self.recorded = False
+
+    async def open(self) -> None:
+        exchange = self._exchange
+        self._reply = await self._upstream.open(
+            exchange.asked(),
+            self.target,
+            self._model.timeouts,
+            traceparent=_traceparent(exchange, self.span_id),
+            headers=exchange.headers,
+            affinity=_affinity(exchange),
+            turn=self._turn,
+        )
+
+    def frames(self) -> AsyncIterator[Sequence[Frame]]:
+        assert self._reply is not None, "a trial is opened before it is read"
+        return self._reply.frames()
+
+    async def find_content(self) -> None:
+        """Opens, and reads as far as the first content. Raises the fault of a reply that fails or ends before it."""
+        await self.open()
+        async for batch in self.frames():
+            self.lead.append(batch)
+            for frame in batch:
+                self.seen.note(frame.events)
+                for event in frame.events:
+                    if type(event) is Failed:
+                        raise event.error
+                    if _speaks(event):
+                        return
+        raise StreamCut("The upstream's answer broke off before its end.")
+
+    def fail(self, error: BaseException) -> GatewayFault:
+        """Records the end of a call that failed before it gave content; its fault. A bug of ours is told as one."""
+        if isinstance(error, GatewayFault):
+            self.fault = error
+            self.record(error.name)
+            return error
+        self.record("internal")
+        bug = Internal("The gateway failed while reading an upstream's answer.")
+        bug.__cause__ = error
+        return bug
+
+    def record(self, outcome: str) -> None:
+        if self.recorded:
+            return
+        self.recorded = True
+        exchange, reply, fault, seen = self._exchange, self._reply, self.fault, self.seen
+        first = seen.first_content
+        exchange.attempts.append(
+            Attempt(
+                provider=self.target.provider,
+                model=self.target.model,
+                endpoint=reply.endpoint if reply else (fault.endpoint if fault else ""),
+                start=self._start,
+                end=exchange.elapsed(),
+                outcome=outcome,
+                status=reply.status if reply else (fault.upstream_status if fault else None),
+                ttft=first - exchange.started - self._start if first is not None else None,
+                why=self._why,
+                span_id=self.span_id,
+                usage=seen.usage,
+                upstream_id=reply.upstream_id if reply else "",
+                finish_reasons=tuple(seen.finish_reasons.values()),
+                response_model=seen.response_model,
+                response_id=seen.response_id,
+                cost_usd=self._cost(seen.usage, self.target),
+            )
+        )
+        exchange.cost_usd = spent(attempt.cost_usd for attempt in exchange.attempts)
+
+    async def close(self) -> None:
+        if self._reply is not None:
+            await self._reply.close()
+
+
+def spent(costs: Iterable[float | None]) -> float | None:
+    """The sum of those that are known; None when none is."""
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if known else None
+
+
+def _speaks(event: Event) -> bool:
+    """Whether somebody who waits for the answer got something. Some servers send an empty first piece at once."""
+    return type(event) in CONTENT and (type(event) is not Text or bool(event.text))
+
+
+def _affinity(exchange: Exchange) -> str:
+    """What the exchange belongs to, for balances that keep such together; nothing for a nameless caller."""
+    named = exchange.session or exchange.headers.get("x-claude-code-session-id", "")[:128]
+    return named or ("" if exchange.principal is ANONYMOUS else exchange.principal.key_id)
+
+
+def _traceparent(exchange: Exchange, span_id: str) -> str:
+    trace = exchange.trace
+    return f"00-{trace.trace_id}-{span_id}-{'01' if trace.sampled else '00'}"
