@@ -96,9 +96,9 @@ class Metrics:
             provider, usage = attempt.provider, attempt.usage
             self._attempts[provider, attempt.outcome].inc()
             if usage is not None:
-                self._tokens[model, provider, "input"].inc(usage.input_tokens)
-                self._tokens[model, provider, "output"].inc(usage.output_tokens)
-                if usage.cached_tokens:
+                self._tokens[model, provider, "input"].inc(max(0, usage.input_tokens))
+                self._tokens[model, provider, "output"].inc(max(0, usage.output_tokens))
+                if usage.cached_tokens > 0:
                     self._tokens[model, provider, "cached"].inc(usage.cached_tokens)
         if receipt.cost_usd is not None and provider:
             self._cost[model, provider].inc(receipt.cost_usd)
