@@ -1,8 +1,8 @@
 """Literal phrases: Aho-Corasick over folded characters, with the longest live prefix as the hold-back.
 
-Folding is character by character (NFKC, then case), so it does not depend on how a text is cut: full-width and capital forms,
-runs of white space, zero-width characters and soft hyphens between letters all read as the plain phrase.
-"""
+Folding is character by character (NFKC, then case), so it does not depend on how a text is cut: full-width and
+capital forms, runs of white space, zero-width characters and soft hyphens between letters all read as the plain
+phrase."""
 
 from __future__ import annotations
 
@@ -74,10 +74,15 @@ class Phrases:
                 queue.append(following)
         return fail
 
+    def quiet(self, text: str) -> bool:
+        return not self._may_have(text)
+
     def find(self, text: str, begin: int = 0) -> list[Span]:
         if not begin and not self._may_have(text):
             return []
-        spans = [Span(self._kind, start, end) for start, end in self._matches(text, begin) if self._whole(text, start, end)]
+        spans = [
+            Span(self._kind, start, end) for start, end in self._matches(text, begin) if self._whole(text, start, end)
+        ]
         return resolve(spans)
 
     def _may_have(self, text: str) -> bool:
@@ -90,7 +95,8 @@ class Phrases:
         A match that touches the end is held too: whether it is a whole word is seen from the next character."""
         cut = 0
         matches: list[tuple[int, int]] = []
-        for end, cut, starts in self._run(text, 0, limit):
+        for end, live, starts in self._run(text, 0, limit):
+            cut = live
             matches += [(start, end) for start in starts]
         for start, end in reversed(matches):
             if start < cut <= end:  # at `end` too: whether it ends a word is seen from the character after it

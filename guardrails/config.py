@@ -10,15 +10,17 @@ import msgspec
 
 from gateway.core.units import Duration
 
-Use = Literal["pii", "secrets", "injection", "phrases", "prompt_leak", "json_schema", "toxicity", "topic", "brand", "remote"]
+Use = Literal[
+    "pii", "secrets", "injection", "phrases", "prompt_leak", "json_schema", "toxicity", "topic", "brand", "remote"
+]
 On = Literal["input", "retrieved", "output"]
 Action = Literal["mask", "block", "flag", "repair"]
 Scope = Literal["latest_turn", "user", "tool_results", "assistant"]
 StreamMode = Literal["hold", "window", "full", "off"]
 
 LATER = ("toxicity", "topic", "brand", "remote")
-"""Names kept for checks that this version does not have. Asking for one is an error, because a check that is configured
-and does nothing is worse than none."""
+"""Names kept for checks that this version does not have. Asking for one is an error, because a check that is
+configured and does nothing is worse than none."""
 
 
 class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,8 +32,8 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     on_error: Literal["open", "closed"] | None = None
     """What happens when the check cannot run. Must be written for every check that masks, blocks or repairs."""
     deadline: Duration = Duration(0.1)
-    """For one run on the input side. On the output side it bounds the slow steps (`json_schema`); pattern checks there are
-    bounded by how much they may hold."""
+    """For one run on the input side. On the output side it bounds the slow steps (`json_schema`); pattern checks
+    there are bounded by how much they may hold."""
     scope: list[Scope] | None = None
     """Whose text may block: default the latest user turn, and tool results. Masking always covers every role."""
     restore: bool | None = None
@@ -44,12 +46,13 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     words: dict[str, list[str]] | None = None
     """Own entities: name -> words to find as they stand."""
     ner: str | None = None
-    """An installed spaCy model, or a path to one: finds names in running text (PERSON, LOCATION ...). Slow and large."""
+    """An installed spaCy model, or a path to one: finds names in running text (PERSON, LOCATION ...). Slow and
+    large."""
     deny: list[str] | None = None
     threshold: float | None = None
     stream: StreamMode | None = None
-    """How the check acts on a stream: `hold` what may still become a hit, `window` the same by words, `full` everything until the
-    end, `off` not at all (only for `flag`)."""
+    """How the check acts on a stream: `hold` what may still become a hit, `window` the same by words, `full`
+    everything until the end, `off` not at all (only for `flag`)."""
     then: Literal["retry", "block"] | None = None
     attempts: int | None = None
     """How often the model may be asked again."""
@@ -69,18 +72,18 @@ def _traits(sides: str, actions: str, keys: str = "", streams: str = "") -> Trai
     return Traits(frozenset(sides.split()), frozenset(actions.split()), frozenset(keys.split()), tuple(streams.split()))
 
 
+_BOTH = "input retrieved output"
+
 TRAITS: Mapping[str, Traits] = {
-    "pii": _traits("input retrieved output", "mask block flag", "entities regions patterns words ner restore scope stream", "hold full"),
-    "secrets": _traits("input retrieved output", "mask block flag", "restore scope stream", "hold full"),
+    "pii": _traits(_BOTH, "mask block flag", "entities regions patterns words ner restore scope stream", "hold full"),
+    "secrets": _traits(_BOTH, "mask block flag", "restore scope stream", "hold full"),
     "injection": _traits("input retrieved", "block flag", "threshold scope"),
-    "phrases": _traits("input retrieved output", "mask block flag", "deny restore scope stream", "hold full"),
+    "phrases": _traits(_BOTH, "mask block flag", "deny restore scope stream", "hold full"),
     "prompt_leak": _traits("output", "block flag", "stream", "window full"),
     "json_schema": _traits("output", "repair block", "then attempts stream", "full"),
-}  # fmt: skip
+}
 
-OPTIONAL = frozenset(
-    "scope restore entities regions patterns words ner deny threshold stream then attempts".split()
-)
+OPTIONAL = frozenset().union(*(traits.keys for traits in TRAITS.values()))
 NAME = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 CHECK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 

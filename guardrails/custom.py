@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import re2
@@ -28,7 +28,9 @@ def crosses(pattern: str) -> bool:
 def compile_pattern(pattern: str) -> re2._Regexp:
     """Raises ValueError with RE2's own words, or for an anchor, which has no meaning in a stream."""
     if _ANCHOR.search(pattern):
-        raise ValueError("anchors (^ $ \\A \\z) have no meaning here, because a stream has no lines to begin with; use \\b")
+        raise ValueError(
+            "anchors (^ $ \\A \\z) have no meaning here, because a stream has no lines to begin with; use \\b"
+        )
     options = re2.Options()
     options.log_errors = False
     try:
@@ -46,8 +48,11 @@ class Custom:
 
     def __init__(self, kind: str, pattern: str) -> None:
         self.kind = kind
-        self.gates = (pattern,)
+        self.gates: Sequence[str] = (pattern,)
         self._regex = compile_pattern(pattern)
+
+    def quiet(self, text: str) -> bool:
+        return self._regex.search(text) is None
 
     def find(self, zone: str, before: str) -> list[Span]:
         return [Span(self.kind, m.start(), m.end()) for m in self._regex.finditer(zone) if m.end() > m.start()]
@@ -55,6 +60,8 @@ class Custom:
 
 class LineFinder(Protocol):
     """Finds spans in one line, without its surroundings."""
+
+    def quiet(self, text: str) -> bool: ...
 
     def find(self, zone: str, before: str) -> list[Span]: ...
 
@@ -65,6 +72,9 @@ class Lines:
 
     def __init__(self, recogniser: LineFinder) -> None:
         self._recogniser = recogniser
+
+    def quiet(self, text: str) -> bool:
+        return self._recogniser.quiet(text)
 
     def find(self, text: str, begin: int = 0) -> list[Span]:
         spans: list[Span] = []
@@ -101,4 +111,4 @@ def custom_scanner(kind: str, pattern: str, separator: str) -> Scanner:
     recogniser = Custom(kind, pattern)
     if crosses(pattern):
         return Lines(recogniser)
-    return Zones(separator, f"(?<![^{separator}])[^{separator}]+", [recogniser])
+    return Zones(separator, f"(?<![^{separator}])[^{separator}]+", "(?!)", [recogniser])

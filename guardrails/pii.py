@@ -36,8 +36,10 @@ SEPARATOR = (
 )
 _CHAR = f"[^{SEPARATOR}]"
 _TRIGGER = r"(?:[0-9@]|[A-Za-z][.:][A-Za-z/]|::)"
+_LAST = r"[0-9A-Z)\]/.+\-\u2013#xt]"
 _JOIN = (
-    r"(?:(?<=[0-9A-Z)\]/.+\-\u2013#xt])[ \t\u00a0]{1,2}(?=[0-9A-Z(+\[/\-\u2013#x]|ext)" + _CHAR + "+){0,40}"
+    rf"(?:(?<={_LAST})"
+    r"[ \t\u00a0]{1,2}(?=[0-9A-Z(+\[/\-\u2013#x]|ext)" + _CHAR + "+){0,40}"
 )  # fmt: skip
 ZONE = f"(?<!{_CHAR}){_CHAR}*?{_TRIGGER}{_CHAR}*{_JOIN}"
 """A token with a digit, an `@` or an inner dot or colon, and those after it that look like the rest of a spaced number
@@ -52,6 +54,9 @@ class Folded:
 
     def __init__(self, inner: Scanner) -> None:
         self._inner = inner
+
+    def quiet(self, text: str) -> bool:
+        return self._inner.quiet(text if text.isascii() else text.translate(_FOLD))
 
     def find(self, text: str, begin: int = 0) -> list[Span]:
         return self._inner.find(text if text.isascii() else text.translate(_FOLD), begin)
@@ -75,17 +80,16 @@ def scanner(
 ) -> Scanner:
     """One scanner for all that a `use: pii` check looks for. Expensive; made at start.
 
-    `patterns`: entity name -> RE2 pattern; `deny`: entity name -> words to find as they stand, in any case; `ner`: a further
-    scanner (see `pii_ner`). Raises ValueError for an unknown entity or a pattern that RE2 does not take.
-    """
+    `patterns`: entity name -> RE2 pattern; `deny`: entity name -> words to find as they stand, in any case; `ner`: a
+    further scanner (see `pii_ner`). Raises ValueError for an unknown entity or a pattern that RE2 does not take."""
     unknown = [name for name in entities if name not in ENTITIES]
     if unknown:
-        raise ValueError(f"unknown entity {unknown[0]!r}; known are {', '.join(ENTITIES)}, and what `patterns` and `deny` add")
+        raise ValueError(f"unknown entity {unknown[0]!r}; known are {', '.join(ENTITIES)}")
     makers: dict[str, Callable[[], Recogniser]] = {"PHONE_NUMBER": lambda: Phone(regions), "URL": Url}
     zoned = [makers[n]() if n in makers else _presidio()[n] for n in entities if n in PATTERNED]
     parts: list[Scanner] = []
     if zoned:
-        parts.append(Folded(Zones(SEPARATOR, ZONE, zoned)))
+        parts.append(Folded(Zones(SEPARATOR, ZONE, _LAST, zoned)))
     if "PERSON" in entities:
         parts.append(Person())
     parts += [custom_scanner(name, pattern, SEPARATOR) for name, pattern in (patterns or {}).items()]

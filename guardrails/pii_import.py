@@ -1,13 +1,14 @@
 """Presidio's recognisers without the weight around them.
 
-`import presidio_analyzer` pulls in spaCy, pydantic, every country's recognisers and a YAML registry: measured 100 MB and
-0.8 s, of which our null-NLP use needs none. So the few recogniser modules are imported into a *private* package tree:
-while they load, `presidio_analyzer` and two of its sub-packages are bare modules that have the real search path but do not run
-their `__init__`, and `presidio_analyzer.nlp_engine` (the only importer of spaCy, needed here for one type annotation) is a
-stand-in. Then `sys.modules` is put back as it was. Measured: 8 MB and 0.12 s.
+`import presidio_analyzer` pulls in spaCy, pydantic, every country's recognisers and a YAML registry: measured 100 MB
+and 0.8 s, of which our null-NLP use needs none. So the few recogniser modules are imported into a *private* package
+tree: while they load, `presidio_analyzer` and two of its sub-packages are bare modules that have the real search
+path but do not run their `__init__`, and `presidio_analyzer.nlp_engine` (the only importer of spaCy, needed here for
+one type annotation) is a stand-in. Then `sys.modules` is put back as it was. Measured: 8 MB and 0.12 s.
 
-What this does not touch: whoever imports `presidio_analyzer` before or after gets the real, whole package (the real spaCy path is
-`pii_ner.py`, tested). If it is already imported when we start, the real modules are used and nothing is private.
+What this does not touch: whoever imports `presidio_analyzer` before or after gets the real, whole package (the real
+spaCy path is `pii_ner.py`, tested). If it is already imported when we start, the real modules are used and nothing
+is private.
 
 Tried and dropped: stand-ins for `spacy` itself (the stanza engine registers a spaCy component when imported, so
 half of spaCy must be imitated); `importlib.util.LazyLoader` (`from spacy.tokens import Doc` loads at once).

@@ -1,8 +1,8 @@
 """Names in running text, by a spaCy model the operator has installed: Presidio's own engine and recogniser, whole.
 
-Opt-in (`ner:`), because it costs what the rest of the gateway costs together: about 100 MB for spaCy plus the model, and
-milliseconds for each sentence. Imports the real `presidio_analyzer` (see `pii_import.py` for why nothing else here does).
-"""
+Opt-in (`ner:`), because it costs what the rest of the gateway costs together: about 100 MB for spaCy plus the model,
+and milliseconds for each sentence. Imports the real `presidio_analyzer` (see `pii_import.py` for why nothing else
+here does)."""
 
 from __future__ import annotations
 
@@ -49,6 +49,9 @@ class Ner:
         self._recogniser = SpacyRecognizer()
         supported = self._recogniser.supported_entities
         self._entities = [name for name in entities if name in supported] or ["PERSON"]
+
+    def quiet(self, text: str) -> bool:
+        return not text.strip()
 
     def find(self, zone: str, before: str) -> list[Span]:
         if not zone.strip():

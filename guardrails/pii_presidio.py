@@ -1,8 +1,9 @@
 """Presidio's recognisers behind our gate: each sees one short zone, and only if its gate hit.
 
-Presidio gives the patterns and the check digits (Luhn, IBAN mod 97, SSN and IP rules, base58); ours are the candidates for
-e-mail and cards. Two of its defaults are unfit for a request path and are replaced here, both measured:
-- its e-mail recogniser asks `tldextract`, which on first use fetches the public suffix list over the network, on whatever thread
+Presidio gives the patterns and the check digits (Luhn, IBAN mod 97, SSN and IP rules, base58); ours are the
+candidates for e-mail and cards. Two of its defaults are unfit for a request path and are replaced here, both
+measured: - its e-mail recogniser asks `tldextract`, which on first use fetches the public suffix list over the
+network, on whatever thread
   it is called; ours looks the ending up in a list in this package;
 - its e-mail and URL patterns are quadratic in long dotted words; ours are bounded.
 """
@@ -57,14 +58,17 @@ def known_ending(host: str, endings: frozenset[str]) -> bool:
 
 
 class PresidioRecogniser:
-    """One of Presidio's recognisers, as ours. `rescan` tries again from each later word of the zone when nothing was found,
-    because a regex search swallows: in `order 4821 4111 1111 1111 1111` it takes the first four groups and the card is lost."""
+    """One of Presidio's recognisers, as ours. `rescan` tries again from each later word of the zone when nothing was
+    found, because a regex search swallows: in `order 4821 4111 1111 1111 1111` it takes the first four groups and
+    the card is lost."""
 
-    def __init__(self, kind: str, gates: Sequence[str], engine: Any, rescan: bool = False) -> None:
+    def __init__(self, kind: str, gates: Sequence[str], engine: Any, *, rescan: bool = False, needs: str = "") -> None:
         self.kind = kind
         self.gates = gates
         self._engine = engine
         self._rescan = rescan
+        self._needs = re.compile(needs)
+        """What a hit must have in it beyond Presidio's own rule."""
 
     def find(self, zone: str, before: str) -> list[Span]:
         spans = self._analyse(zone, 0)
@@ -77,7 +81,11 @@ class PresidioRecogniser:
 
     def _analyse(self, zone: str, start: int) -> list[Span]:
         results = self._engine.analyze(zone[start:] if start else zone, [self.kind])
-        return [Span(self.kind, start + r.start, start + r.end, r.score) for r in results if r.score >= MIN_SCORE]
+        return [
+            Span(self.kind, start + r.start, start + r.end, r.score)
+            for r in results
+            if r.score >= MIN_SCORE and self._needs.search(zone, start + r.start, start + r.end)
+        ]
 
 
 def recognisers() -> Mapping[str, Recogniser]:
@@ -94,7 +102,7 @@ def recognisers() -> Mapping[str, Recogniser]:
         PresidioRecogniser("IBAN_CODE", [r"[A-Z]{2}\d{2}[ -]?[A-Z0-9]{4}[ -]?[A-Z0-9]{4}"], presidio.iban(), rescan=True),
         PresidioRecogniser("US_SSN", [r"\d{3}[- .]\d{2}[- .]\d{4}"], presidio.ssn()),
         PresidioRecogniser("IP_ADDRESS", [octet * 3 + r"\d", r"[0-9A-Fa-f]:(?:[0-9A-Fa-f]{1,4}:|:)", "::[0-9A-Fa-f]"],
-                           presidio.ip()),
+                           presidio.ip(), needs=r"\d"),  # `a::b` is an address, but it is C++ far more often
         PresidioRecogniser("MAC_ADDRESS", [r"(?:[0-9A-Fa-f]{2}[:-]){5}", r"(?:[0-9A-Fa-f]{4}\.){2}"], presidio.mac()),
         PresidioRecogniser("CRYPTO", [r"(?:bc1|[13])[a-zA-HJ-NP-Z0-9]{25}"], presidio.crypto()),
     ]  # fmt: skip

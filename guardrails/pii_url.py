@@ -1,9 +1,10 @@
-"""Addresses of web pages. Own pattern: Presidio's takes any `word.tld`, so `main.py` (Paraguay) and `README.md` (Moldova) are
-URLs to it, and it is the slowest of its patterns after telephone numbers."""
+"""Addresses of web pages. Own pattern: Presidio's takes any `word.tld`, so `main.py` (Paraguay) and `README.md`
+(Moldova) are URLs to it, and it is the slowest of its patterns after telephone numbers."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from guardrails.pii_presidio import known_ending, tlds
 from guardrails.spans import Span
@@ -13,9 +14,11 @@ _BARE = re.compile(
     r"(?i)(?<![\w@./:%-])((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}(?:[a-z]{2,24}|xn--[a-z0-9-]{2,59}))"
     r"((?::\d{2,5})?/[^\s()<>\"'`]{0,2000})?(?![\w@-]|\.\w)"
 )
-_PLAIN = frozenset({"com", "org", "net", "edu", "gov", "mil", "info", "biz", "io", "dev", "app", "ai", "eu", "uk", "de", "fr"})
-"""Endings that need neither `www.` nor a path to be taken for a site. Country codes that are also file endings or words
-(`py`, `md`, `sh`, `rs`, `it`, `me`) are left out on purpose."""
+_PLAIN = frozenset(
+    {"com", "org", "net", "edu", "gov", "mil", "info", "biz", "io", "dev", "app", "ai", "eu", "uk", "de", "fr"}
+)
+"""Endings that need neither `www.` nor a path to be taken for a site. Country codes that are also file endings or
+words (`py`, `md`, `sh`, `rs`, `it`, `me`) are left out on purpose."""
 _TRAILING = ".,;:!?'*_~]"
 
 
@@ -23,7 +26,7 @@ class Url:
     """URL, with or without a scheme."""
 
     kind = "URL"
-    gates = (r"(?i)(?:https?|ftps?|wss?)://", r"(?i)www\.", r"[A-Za-z0-9]\.[A-Za-z]{2}")
+    gates: Sequence[str] = (r"(?i)(?:https?|ftps?|wss?)://", r"(?i)www\.", r"[A-Za-z0-9]\.[A-Za-z]{2}")
 
     def __init__(self) -> None:
         self._endings = tlds()

@@ -16,7 +16,7 @@ def check_problems(name: str, check: GuardrailConfig) -> Found:
     if not CHECK_NAME.fullmatch(name):
         yield "", "the name goes into a response header: use up to 40 lower-case letters, digits, - and _"
     if check.use in LATER:
-        yield ".use", f"{check.use!r} checks are not part of this version; take the check out, nothing would run in its place"
+        yield ".use", f"{check.use!r} checks are not part of this version: nothing would run, so take the check out"
         return
     yield from _sides(check)
     yield from _keys(check)
@@ -53,9 +53,12 @@ def _keys(check: GuardrailConfig) -> Found:
 
 def _failure(check: GuardrailConfig) -> Found:
     if check.on_error is None and check.action != "flag":
-        yield ".on_error", (
-            f"missing: say what happens when a check that must {check.action} cannot run: "
-            "`closed` (refuse the request) or `open` (let it pass, marked as degraded)"
+        yield (
+            ".on_error",
+            (
+                f"missing: say what happens when a check that must {check.action} cannot run: "
+                "`closed` (refuse the request) or `open` (let it pass, marked as degraded)"
+            ),
         )
     if not 0.001 <= check.deadline <= 30:
         yield ".deadline", "must be between 1ms and 30s"
@@ -69,7 +72,10 @@ def _stream(check: GuardrailConfig) -> Found:
     modes = TRAITS[check.use].streams
     if check.stream == "off":
         if check.action != "flag":
-            yield ".stream", f"a check that must {check.action} cannot be off on streams: the same answer would pass, streamed"
+            yield (
+                ".stream",
+                f"a check that must {check.action} cannot be off on streams: what it stops would pass there",
+            )
     elif modes and check.stream not in modes:
         yield ".stream", f"{check.use!r} cannot {check.action} in mode {check.stream!r}; it can in {', '.join(modes)}"
 

@@ -1,9 +1,8 @@
 """Leaks of the system prompt: eight of its words in a row, whatever the case and punctuation between them.
 
-The scanner is made from one exchange's own system text. It holds back only words that are, right now, part of a run that
-stands in the prompt too; each run of eight is a span. Paraphrase, translation, encodings and scripts without
-spaces are not seen; the answer to those is not to put secrets in prompts.
-"""
+The scanner is made from one exchange's own system text. It holds back only words that are, right now, part of a run
+that stands in the prompt too; each run of eight is a span. Paraphrase, translation, encodings and scripts without
+spaces are not seen; the answer to those is not to put secrets in prompts."""
 
 from __future__ import annotations
 
@@ -16,8 +15,8 @@ from gateway.core.request import Request
 from guardrails.spans import Span
 
 SHINGLE = 8
-MAX_WORDS = 4_000
-"""Words of system text that are looked at; what comes after is not protected. Bounds memory to about 3 MB a prompt."""
+MAX_WORDS = 2_000
+"""Words of system text that are looked at; what comes after is not protected. Bounds memory to about 1 MB a prompt."""
 
 _WORD_LIMIT = 64
 _WORD = re.compile(rf"[^\W_]{{1,{_WORD_LIMIT}}}")
@@ -38,8 +37,12 @@ class Leak:
                 for length in range(1, min(SHINGLE, len(prompt) - start) + 1):
                     self._runs.add(hash(tuple(prompt[start : start + length])))
 
+    def quiet(self, text: str) -> bool:
+        return not self.protects
+
     def find(self, text: str, begin: int = 0) -> list[Span]:
-        return [Span("SYSTEM_PROMPT", run[0][0], run[-1][1]) for run in self._live(text, begin, len(text)) if len(run) == SHINGLE]
+        runs = self._live(text, begin, len(text))
+        return [Span("SYSTEM_PROMPT", run[0][0], run[-1][1]) for run in runs if len(run) == SHINGLE]
 
     def settle(self, text: str, limit: int) -> int:
         """Down to the first word of the run that is live at the limit. An unfinished word is always held."""
@@ -55,8 +58,8 @@ class Leak:
         return run[0][0] if run and len(run) < SHINGLE else boundary
 
     def _live(self, text: str, begin: int, end: int) -> Iterator[list[tuple[int, int]]]:
-        """After each word: the longest run of words ending there that the prompt has too, as places in `text`. A run that
-        is full is not continued: the next word begins a new one."""
+        """After each word: the longest run of words ending there that the prompt has too, as places in `text`. A run
+        that is full is not continued: the next word begins a new one."""
         places: list[tuple[int, int]] = []
         words: list[str] = []
         for match in _WORD.finditer(text, begin, end):

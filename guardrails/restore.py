@@ -1,9 +1,9 @@
 """Originals back into what the model wrote: pure, a piece at a time.
 
-Holds only the longest suffix that can still become a placeholder issued in this exchange. Models bend what they copy, so a
-placeholder is also known in any letter case, with up to two spaces beside its brackets, with escaped underscores (Markdown),
-and with all its opening brackets escaped. Anything else, and any placeholder not issued here, is left as it stands.
-"""
+Holds only the longest suffix that can still become a placeholder issued in this exchange. Models bend what they
+copy, so a placeholder is also known in any letter case, with up to two spaces beside its brackets, with escaped
+underscores (Markdown), and with all its opening brackets escaped. Anything else, and any placeholder not issued
+here, is left as it stands."""
 
 from __future__ import annotations
 

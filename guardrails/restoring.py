@@ -120,7 +120,8 @@ class Restoring:
 
 
 def _deep(value: Any, known: Placeholders, depth: int) -> Any:
-    """A JSON value with placeholders restored in its strings. Whole strings only: pieces of one are left as they are."""
+    """A JSON value with placeholders restored in its strings. Whole strings only: pieces of one are left as they
+    are."""
     if isinstance(value, str):
         return restore(value, known.plain) if "[" in value else value
     if depth >= _DEPTH:

@@ -22,6 +22,10 @@ CONTEXT = 48
 class Scanner(Protocol):
     """Finds spans. Holds no state between calls, so one scanner serves every exchange at once."""
 
+    def quiet(self, text: str) -> bool:
+        """True only if `find` would surely give nothing for this text or any part of it. Much cheaper than `find`."""
+        ...
+
     def find(self, text: str, begin: int = 0) -> list[Span]:
         """The spans that start at or after `begin`, disjoint and in order. `text[:begin]` is context; what lies more
         than `CONTEXT` characters before `begin` must make no difference. `begin` is 0 or a cut of `settle`."""
@@ -38,6 +42,9 @@ class Several:
 
     def __init__(self, parts: Sequence[Scanner]) -> None:
         self.parts = tuple(parts)
+
+    def quiet(self, text: str) -> bool:
+        return all(part.quiet(text) for part in self.parts)
 
     def find(self, text: str, begin: int = 0) -> list[Span]:
         if len(self.parts) == 1:
@@ -61,6 +68,9 @@ class Whole:
 
     def __init__(self, inner: Scanner) -> None:
         self.inner = inner
+
+    def quiet(self, text: str) -> bool:
+        return self.inner.quiet(text)
 
     def find(self, text: str, begin: int = 0) -> list[Span]:
         return self.inner.find(text, begin)

@@ -1,9 +1,9 @@
 """Keys, tokens and private keys, in prose and in code.
 
 Three sources: forms that vendors gave their keys on purpose (prefix and length), private-key blocks, and assignments
-(`api_key = "..."`, `password: ...`) whose value looks random. Patterns follow the vendors' own documentation and the public
-secret-scanning rule sets; lengths are lower bounds, because vendors lengthen their keys more often than they shorten them.
-"""
+(`api_key = "..."`, `password: ...`) whose value looks random. Patterns follow the vendors' own documentation and the
+public secret-scanning rule sets; lengths are lower bounds, because vendors lengthen their keys more often than they
+shorten them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from guardrails.private_keys import PrivateKeys
 from guardrails.scanner import Scanner, Several
 from guardrails.spans import Span
-from guardrails.zones import Zones
+from guardrails.zones import Recogniser, Zones
 
 _B = r"(?<![A-Za-z0-9_-])"
 VENDORS: Sequence[tuple[str, str, str]] = (
@@ -27,10 +27,12 @@ VENDORS: Sequence[tuple[str, str, str]] = (
     ("github_fine", r"github_pat_", _B + r"github_pat_[A-Za-z0-9_]{22,255}"),
     ("gitlab", r"glpat-", _B + r"glpat-[A-Za-z0-9_-]{16,64}"),
     ("slack", r"xox[abeoprs]-", _B + r"xox[abeoprs]-[A-Za-z0-9-]{10,250}"),
-    ("slack_hook", r"hooks\.slack\.com/services/", r"hooks\.slack\.com/services/T[A-Z0-9]{6,12}/B[A-Z0-9]{6,12}/[A-Za-z0-9]{16,32}"),
+    ("slack_hook", r"hooks\.slack\.com/services/",
+     r"hooks\.slack\.com/services/T[A-Z0-9]{6,12}/B[A-Z0-9]{6,12}/[A-Za-z0-9]{16,32}"),
     ("google", r"AIza", _B + r"AIza[A-Za-z0-9_-]{30,45}"),
     ("google_oauth", r"ya29\.|GOCSPX-", _B + r"(?:ya29\.[A-Za-z0-9_-]{20,512}|GOCSPX-[A-Za-z0-9_-]{20,40})"),
-    ("stripe", r"(?:sk|rk|pk)_(?:live|test)_|whsec_", _B + r"(?:(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,247}|whsec_[A-Za-z0-9+/=]{24,80})"),
+    ("stripe", r"(?:sk|rk|pk)_(?:live|test)_|whsec_",
+     _B + r"(?:(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,247}|whsec_[A-Za-z0-9+/=]{24,80})"),
     ("jwt", r"eyJ[A-Za-z0-9_-]{8}", _B + r"eyJ[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{8,2000}\.[A-Za-z0-9_-]{8,1000}"),
     ("hugging_face", r"hf_", _B + r"hf_[A-Za-z0-9]{30,40}"),
     ("npm", r"npm_", _B + r"npm_[A-Za-z0-9]{36}"),
@@ -49,11 +51,12 @@ _NAME = (
     r"(?:api[_-]?key|apikey|access[_-]?key(?:[_-]?id)?|secret(?:[_-]?(?:access[_-]?)?key)?|client[_-]?secret|private[_-]?key|"
     r"auth[_-]?token|access[_-]?token|refresh[_-]?token|token|passwd|password|passphrase|pwd|authorization)"
 )
-_LINK = rf"{_CHAR}*?(?:(?i:{_NAME}|bearer|basic)[\"'\]]{{0,2}}|[:=][\"'(]{{0,2}})(?!{_CHAR})"
+_LEADS = rf"(?:(?i:{_NAME}|bearer|basic)[\"'\]]{{0,2}}|[:=][\"'(]{{0,2}})"
+_LINK = rf"{_CHAR}*?{_LEADS}(?!{_CHAR})"
 _TRIGGER = r"(?:[A-Za-z0-9_-]{10}|[:=]|xox)"
 ZONE = rf"(?<!{_CHAR})(?:(?:{_LINK}[ \t>]{{1,4}}(?={_CHAR})){{1,6}}{_CHAR}+|{_CHAR}*?{_TRIGGER}{_CHAR}*|{_LINK})"
-"""A token that is long or has a colon or an equals sign; and tokens that end in something which the next one belongs to (a
-name such as `api_key`, an equals sign, `Bearer`), up to six of them, with the token they lead to."""
+"""A token that is long or has a colon or an equals sign; and tokens that end in something which the next one belongs
+to (a name such as `api_key`, an equals sign, `Bearer`), up to six of them, with the token they lead to."""
 
 _ASSIGNED = re.compile(
     rf"(?i)(?P<name>{_NAME})[\"'\]]{{0,2}}\s{{0,4}}(?::=|=>|[:=]{{1,3}})\s{{0,4}}[\"'(]{{0,2}}(?:(?:bearer|basic)\s{{1,4}})?"
@@ -71,7 +74,7 @@ class Vendor:
     kind = "API_KEY"
 
     def __init__(self, gate: str, pattern: str) -> None:
-        self.gates = (gate,)
+        self.gates: Sequence[str] = (gate,)
         self._regex = re.compile(pattern)
 
     def find(self, zone: str, before: str) -> list[Span]:
@@ -82,7 +85,7 @@ class Assigned:
     """API_KEY or PASSWORD by the name it is given to, if the value looks like one. Words and stand-ins do not."""
 
     kind = "API_KEY"
-    gates = (rf"(?i){_NAME}[\"'\]]{{0,2}}\s{{0,4}}[:=]",)
+    gates: Sequence[str] = (rf"(?i){_NAME}[\"'\]]{{0,2}}\s{{0,4}}[:=]",)
 
     def find(self, zone: str, before: str) -> list[Span]:
         spans = []
@@ -115,5 +118,5 @@ def looks_secret(value: str, bits: float) -> bool:
 
 def scanner() -> Scanner:
     """The scanner of a `use: secrets` check."""
-    recognisers = [*(Vendor(gate, pattern) for _, gate, pattern in VENDORS), Assigned()]
-    return Several([Zones(SEPARATOR, ZONE, recognisers), PrivateKeys()])
+    recognisers: list[Recogniser] = [*(Vendor(gate, pattern) for _, gate, pattern in VENDORS), Assigned()]
+    return Several([Zones(SEPARATOR, ZONE, _LEADS, recognisers), PrivateKeys()])

@@ -8,7 +8,8 @@ import msgspec
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
-    """`text[start:end]` is of the type `kind` (`EMAIL_ADDRESS`, `API_KEY`, `prompt_injection`). Never holds the text."""
+    """`text[start:end]` is of the type `kind` (`EMAIL_ADDRESS`, `API_KEY`, `prompt_injection`). Never holds the
+    text."""
 
     kind: str
     start: int

@@ -1,9 +1,9 @@
-"""Output checks on an answer's events: one session for each check and exchange, whatever the dialect, streamed or folded.
+"""Output checks on an answer's events: one session for each check and exchange, whatever the dialect, streamed or
+folded.
 
-Text and reasoning go through the hold-back as they come; tool calls when their arguments are whole; events that no codec
-understands are held until their choice ends and then looked at as a whole, because a forbidden thing said in a new
-field is still said.
-"""
+Text and reasoning go through the hold-back as they come; tool calls when their arguments are whole; events that no
+codec understands are held until their choice ends and then looked at as a whole, because a forbidden thing said in a
+new field is still said."""
 
 from __future__ import annotations
 
@@ -27,11 +27,24 @@ Track = TextTrack | CallTrack
 
 
 class Held:
-    """A session that masks or blocks. Nothing a check forbids leaves it."""
+    """A session that masks or blocks. Nothing a check forbids leaves it.
+
+    `whole`: the scanner holds every text to its end, so a block can also keep back what came before the span.
+    """
 
     waiting = False
 
-    def __init__(self, exchange: Exchange, name: str, category: str, scanner: Scanner, action: Action, closed: bool) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        name: str,
+        category: str,
+        scanner: Scanner,
+        action: Action,
+        *,
+        closed: bool,
+        whole: bool,
+    ) -> None:
         self._exchange = exchange
         self._vault = exchange.facts.get(VAULT)
         self._name = name
@@ -39,6 +52,7 @@ class Held:
         self._scanner = scanner
         self._action = action
         self._closed = closed
+        self._whole = whole
         self._tracks: dict[tuple[str, int, int], Track] = {}
         self._unknown: dict[int, UnknownTrack] = {}
         self._count = 0
@@ -67,8 +81,8 @@ class Held:
         return ()
 
     def replacement(self, kind: str, original: str, as_json: bool) -> str | None:
-        """For the tracks: what to send instead of a span. The user's own value, which the vault knows, is theirs to see:
-        it becomes their placeholder again. Anything else is the model's, and cannot be restored."""
+        """For the tracks: what to send instead of a span. The user's own value, which the vault knows, is theirs to
+        see: it becomes their placeholder again. Anything else is the model's, and cannot be restored."""
         self._count += 1
         if self._action == "block":
             return None
@@ -89,8 +103,8 @@ class Held:
             out = self._close(event.choice)  # type: ignore[attr-defined]
             return out if self._over else [*out, event]
         if kind is Finished:
-            out = self._end()
-            return out if out and type(out[-1]) is Blocked else [*out, event]
+            rest = self._end()
+            return rest if rest and type(rest[-1]) is Blocked else [*rest, event]
         if kind is Blocked or kind is Failed:
             self._over = True
         return (event,)
@@ -111,8 +125,8 @@ class Held:
         return out
 
     def _switch(self, event: Text | Reasoning | ToolCall) -> list[Event]:
-        """A text ends where another kind of content of its choice begins: Anthropic's stream closes its block there, and
-        what is held must be out before. So a span is not seen across such a change."""
+        """A text ends where another kind of content of its choice begins: Anthropic's stream closes its block there,
+        and what is held must be out before. So a span is not seen across such a change."""
         out: list[Event] = []
         if type(event) is not ToolCall and not event.text:  # type: ignore[union-attr]
             return out
@@ -144,7 +158,7 @@ class Held:
     def _stopped(self, track: Track, out: Out) -> Sequence[Event]:
         if track.stopped is None:
             return out
-        return [*out, self._block()]
+        return [self._block()] if self._whole else [*out, self._block()]
 
     def _block(self) -> Blocked:
         self._over = True
@@ -197,4 +211,3 @@ class Held:
 
 def _held_already(event: Event, out: Sequence[Event]) -> bool:
     return any(other is event for other in out)
-

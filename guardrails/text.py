@@ -1,5 +1,5 @@
-"""Text as an attack detector should read it: what the model will understand, not how it was dressed up. Used only to look;
-what is sent on is never changed by this, so no offsets are kept."""
+"""Text as an attack detector should read it: what the model will understand, not how it was dressed up. Used only to
+look; what is sent on is never changed by this, so no offsets are kept."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ MAX_DECODED = 8
 MAX_ENCODED = 4096
 """Characters of one candidate that are decoded."""
 
-_INVISIBLE = {ord(ch): None for ch in "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u2060\u2061\u2062\u2063\u2064\ufeff"}
-_INVISIBLE |= dict.fromkeys([*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFE00, 0xFE10)])
+_INVISIBLE: dict[int, str | None] = {
+    ord(ch): None for ch in "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u2060\u2061\u2062\u2063\u2064\ufeff"
+}
+_INVISIBLE |= dict.fromkeys(
+    [*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFE00, 0xFE10)]
+)
 _INVISIBLE |= {code: chr(code - 0xE0000) for code in range(0xE0020, 0xE007F)}
 """Zero-width and direction marks go; "tag" characters, invisible twins of ASCII that models can read, become it."""
 

@@ -1,9 +1,8 @@
 """One text of an answer on its way through a hold-back: the visible text of a choice, its reasoning, or one tool call.
 
-Keeps the upstream's own events where nothing changed (so that their bytes, and fields we do not know, survive), cuts them where
-only a part may go, and replaces what a span covers. Fields that came with replaced text (log-probabilities spell it out
-token by token) are dropped with it.
-"""
+Keeps the upstream's own events where nothing changed (so that their bytes, and fields we do not know, survive), cuts
+them where only a part may go, and replaces what a span covers. Fields that came with replaced text
+(log-probabilities spell it out token by token) are dropped with it."""
 
 from __future__ import annotations
 
@@ -21,7 +20,8 @@ TextEvent = Text | Reasoning
 Out = list["Text | Reasoning | ToolCall"]
 
 MAX_HELD = 1 << 20
-"""Characters that one text may be held at, at most. Beyond it the check has failed: memory is not for an upstream to fill."""
+"""Characters that one text may be held at, at most. Beyond it the check has failed: memory is not for an upstream to
+fill."""
 
 
 class Overheld(Exception):
@@ -131,7 +131,8 @@ class TextTrack:
 
 
 class CallTrack:
-    """The arguments of one tool call: raw JSON, held until they are whole, because what runs must be what was checked."""
+    """The arguments of one tool call: raw JSON, held until they are whole, because what runs must be what was
+    checked."""
 
     def __init__(self, scanner: Scanner, verdicts: Verdicts) -> None:
         self._scanner = scanner

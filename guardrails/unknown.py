@@ -29,14 +29,15 @@ class UnknownTrack:
         self.events.append(event)
 
     def finish(self, scanner: Scanner) -> tuple[list[Event], int]:
-        """The events, and how many spans are in them. Strings at the same place are read as one text, since deltas come
-        in pieces; which piece holds what cannot be known, so with any hit all of them are withheld."""
+        """The events, and how many spans are in them. Strings at the same place are read as one text, since deltas
+        come in pieces; which piece holds what cannot be known, so with any hit all of them are withheld."""
         hits = sum(len(scanner.find("".join(pieces))) for pieces in self._texts.values())
         return ([] if hits else self.events), hits
 
 
 def strings(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """(place, text) for every string in a JSON value, keys included. Bounded in depth: deeper is an error, not a gap."""
+    """(place, text) for every string in a JSON value, keys included. Bounded in depth: deeper is an error, not a
+    gap."""
     if depth > _DEPTH:
         raise Overheld
     if isinstance(value, str):

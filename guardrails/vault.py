@@ -1,9 +1,9 @@
 """The vault: placeholders given out in one exchange, and the values they stand for.
 
-A placeholder reads `[[EMAIL_ADDRESS_1]]`: plain ASCII, typed and numbered by first appearance, so that a model can speak about
-it, and so that the same conversation, replayed with its next turn, is masked the same way (caches rely on it). The same
-value has the same placeholder. A number whose placeholder already stands in the request, in any form the restorer
-would accept, is skipped: what the client itself wrote is never taken for ours.
+A placeholder reads `[[EMAIL_ADDRESS_1]]`: plain ASCII, typed and numbered by first appearance, so that a model can
+speak about it, and so that the same conversation, replayed with its next turn, is masked the same way (caches rely
+on it). The same value has the same placeholder. A number whose placeholder already stands in the request, in any
+form the restorer would accept, is skipped: what the client itself wrote is never taken for ours.
 
 A vault lives in one exchange's facts and nowhere else.
 """
@@ -27,7 +27,10 @@ class Vault:
     def __init__(self, texts: Iterable[str] = ()) -> None:
         """`texts`: everything the client wrote; its look-alikes are kept clear of."""
         self._taken = {
-            f"[[{match[1].replace(chr(92), '').upper()}]]" for text in texts if "[" in text for match in _LITERAL.finditer(text)
+            f"[[{match[1].replace(chr(92), '').upper()}]]"
+            for text in texts
+            if "[" in text
+            for match in _LITERAL.finditer(text)
         }
         self._by_value: dict[tuple[str, str], str] = {}
         self._next: dict[str, int] = {}

@@ -1,14 +1,14 @@
 """Token zones: the places of a text where a pattern may be, found cheaply, and each looked at on its own.
 
 Almost all PII and all keys are one run of characters without spaces (`bob@example.com`, `sk-...`) or a few such runs
-joined in a way that shows (`4111 1111 1111 1111`, `api_key = "..."`). So a text is cut into *tokens* (maximal runs without a
-separator) and a *zone* is a token that looks suspicious plus those that join it. Recognisers see one zone at a time.
+joined in a way that shows (`4111 1111 1111 1111`, `api_key = "..."`). So a text is cut into *tokens* (maximal runs
+without a separator) and a *zone* is a token that looks suspicious plus those that join it. Recognisers see one zone
+at a time.
 
-Looking at zones on their own is what makes streams exact and not approximate: a zone is decided as soon as the token after
-it is complete and does not join, whatever follows; so cutting a text between zones can change nothing. It also bounds the
-work: no recogniser ever sees more than one zone, so its worst case is that of a short text. What it costs: nothing that
-spans two unjoined tokens is found here (names and phrases have scanners of their own).
-"""
+Looking at zones on their own is what makes streams exact and not approximate: a zone is decided as soon as the token
+after it is complete and does not join, whatever follows; so cutting a text between zones can change nothing. It also
+bounds the work: no recogniser ever sees more than one zone, so its worst case is that of a short text. What it
+costs: nothing that spans two unjoined tokens is found here (names and phrases have scanners of their own)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from guardrails.scanner import CONTEXT
 from guardrails.spans import Span, resolve
 
 TOKEN_LIMIT = 2048
-"""A token longer than this is cut at every multiple of it, so that text without spaces cannot be held for ever. What lies
-across such a cut is missed; real values are far shorter."""
+"""A token longer than this is cut at every multiple of it, so that text without spaces cannot be held for ever. What
+lies across such a cut is missed; real values are far shorter."""
 
 
 class Recogniser(Protocol):
-    """One entity's own knowledge. `gates` are RE2 patterns; at least one must hit any text that has the entity, and must
-    hit it inside the zone too. RE2 has ASCII `\\b` and `\\w` and no look-around, so a gate is wider than the recogniser."""
+    """One entity's own knowledge. `gates` are RE2 patterns; at least one must hit any text that has the entity, and
+    must hit it inside the zone too. RE2 has ASCII `\\b` and `\\w` and no look-around, so a gate is wider than the
+    recogniser."""
 
     kind: str
     gates: Sequence[str]
@@ -67,16 +68,22 @@ class Zones:
     """A scanner made of a token grammar and recognisers.
 
     `zone` matches one zone, starting at a token's first character and ending at a token's last, and must be linear (no
-    nested quantifiers over the same characters). `separator` is the body of a character class.
+    nested quantifiers over the same characters). `separator` is the body of a character class. `open_end` matches the end
+    of a zone that the next token may still join, after at most a few spaces; never too little, or a stream would let go too
+    early.
     """
 
-    def __init__(self, separator: str, zone: str, recognisers: Sequence[Recogniser]) -> None:
+    def __init__(self, separator: str, zone: str, open_end: str, recognisers: Sequence[Recogniser]) -> None:
         self.recognisers = tuple(recognisers)
         self._gate = Gate(self.recognisers)
         self._zone = re.compile(zone)
+        self._open_end = re.compile(f"(?:{open_end})\\Z")
         self._long = re.compile(f"[^{separator}]{{{TOKEN_LIMIT + 1},}}")
         self._run = re.compile(f"[^{separator}]*")
         self._separator = re.compile(f"[{separator}]")
+
+    def quiet(self, text: str) -> bool:
+        return not self._gate.open_for(text)
 
     def find(self, text: str, begin: int = 0) -> list[Span]:
         if not self._gate.open_for(text[begin:] if begin else text):
@@ -100,9 +107,13 @@ class Zones:
         for start, end in self._zones(text[:boundary], 0):
             if start < limit < end:
                 return start
-        if end and start < limit and not forced and not text[end:boundary].strip():
+        if end and start < limit and not forced and self._may_go_on(text[start:end], text[end:boundary]):
             return start
         return limit if limit == boundary else self._token_start(text, limit)
+
+    def _may_go_on(self, zone: str, gap: str) -> bool:
+        """Nothing but space after the zone yet, and its last token is of those that another may join."""
+        return not gap.strip(" \t\u00a0>") and self._open_end.search(zone) is not None
 
     def _token_start(self, text: str, limit: int) -> int:
         """The greatest cut <= `limit` that is not inside a token."""
@@ -142,4 +153,3 @@ class Zones:
         before = text[max(0, start - CONTEXT) : start]
         spans = [span.moved(start) for i in indices for span in self.recognisers[i].find(zone, before)]
         return resolve(spans)
-

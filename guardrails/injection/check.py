@@ -10,8 +10,9 @@ from guardrails.text import decoded, normalised
 
 STRONG_BONUS = 4.0
 WEAK_BONUS = 1.0
-"""What a rule adds to the logit. Chosen together with the threshold on held-out sources (`train.py` prints the figures):
-a bonus and not a verdict, so that a question *about* an attack, which the model knows for one, can quote it."""
+"""What a rule adds to the logit. Chosen together with the threshold on held-out sources (`train.py` prints the
+figures): a bonus and not a verdict, so that a question *about* an attack, which the model knows for one, can quote
+it."""
 
 MAX_CHARS = 400_000
 """Of one text; a longer one cannot be scored in any deadline and is reported as not scanned."""

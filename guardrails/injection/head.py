@@ -1,7 +1,7 @@
 """The trained head: one weight a bucket, eight bits each, and how to read a score off it.
 
-The file is a line of JSON and then the raw weights: no timestamps, so training again on the same data gives the same bytes.
-"""
+The file is a line of JSON and then the raw weights: no timestamps, so training again on the same data gives the same
+bytes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class Head:
 
     def __init__(self, header: Header, weights: np.ndarray[Any, np.dtype[np.int8]]) -> None:
         if header.version != VERSION or header.bits != BITS or len(weights) != 1 << BITS:
-            raise ValueError(f"the injection head was made for other features (version {header.version}); train it again")
+            raise ValueError(
+                f"the injection head was made for other features (version {header.version}); train it again"
+            )
         self.header = header
         self._weights = weights
 

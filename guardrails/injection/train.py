@@ -1,15 +1,14 @@
 """Trains the injection head: `python -m guardrails.injection.train ROWS.jsonl [--out head.bin]`.
 
-Rows: {"text", "label" (1 attack), "src", "lang", ...}. Logistic regression in plain numpy (L-BFGS), no randomness, so the
-same rows give the same bytes on the same machine; across CPUs numpy's `exp` may differ in the last bit, which the eight-bit
-weights have so far always swallowed, but that is not guaranteed.
+Rows: {"text", "label" (1 attack), "src", "lang", ...}. Logistic regression in plain numpy (L-BFGS), no randomness,
+so the same rows give the same bytes on the same machine; across CPUs numpy's `exp` may differ in the last bit, which
+the eight-bit weights have so far always swallowed, but that is not guaranteed.
 
 The threshold is what 1.5 % of harmless rows exceed in *leave-one-source-out* folds: a random split shares templates
 between its halves, and a threshold picked on one let 9 to 27 % of unseen harmless prompts be flagged.
 
-Left out of training: machine-translated attacks. Their languages have no harmless rows on ordinary topics, so the model
-would learn that Hindi is an attack. Rules cover fourteen languages instead.
-"""
+Left out of training: machine-translated attacks. Their languages have no harmless rows on ordinary topics, so the
+model would learn that Hindi is an attack. Rules cover fourteen languages instead."""
 
 from __future__ import annotations
 
@@ -30,7 +29,8 @@ from guardrails.injection.rules import Rules
 from guardrails.text import decoded, normalised
 
 C = 3.0
-"""Inverse strength of the L2 penalty; 0.3, 1, 3 and 10 were tried: AUC .790, .819, .827, .831 (10 is slow and less stable)."""
+"""Inverse strength of the L2 penalty; 0.3, 1, 3 and 10 were tried: AUC .790, .819, .827, .831 (10 is slow and less
+stable)."""
 FALSE_ALARMS = 0.015
 MAX_WINDOWS = {0: 4, 1: 2}
 """Windows taken of one row. Of an attack only the first two: later ones may well be harmless."""
@@ -152,7 +152,8 @@ def _dot(a: F64, b: F64) -> float:
 def _direction(gradient: F64, pairs: Sequence[tuple[F64, F64]]) -> F64:
     out = -gradient
     if not pairs:
-        return out / (np.abs(gradient).sum() / 100)
+        start: F64 = out / (np.abs(gradient).sum() / 100)
+        return start
     factors = []
     for s, y in reversed(pairs):
         factor = _dot(s, out) / _dot(y, s)
