@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measure import PACED, PLAIN, STREAM, Cost, Plan, Results
+from bench.measure import BURST, PLAIN, STREAM, Cost, Plan, Results
 from bench.plot import bars, line
 from bench.stats import median
 from bench.targets import added, cpu, rows
@@ -64,11 +64,11 @@ def _cpu_table(results: Results, about: About) -> str:
         if (name, PLAIN.name) not in results.costs:
             continue
         plain = results.costs[name, PLAIN.name]
-        stream, paced = (results.costs.get((name, kind)) for kind in (STREAM.name, PACED.name))
+        stream, burst = (results.costs.get((name, kind)) for kind in (STREAM.name, BURST.name))
         rate = _number(median(plain.rates)) if plain.rates else "–"
         cells = [title, _cost(plain), _times(results, PLAIN.name, name), rate]
-        lines.append([*cells, _cost(stream), _times(results, STREAM.name, name), _cost(paced)])
-    head = ["", "CPU ms/request", "× LiteLLM", "requests/s", "CPU ms/stream", "× LiteLLM", "CPU ms/stream, paced"]
+        lines.append([*cells, _cost(stream), _times(results, STREAM.name, name), _cost(burst)])
+    head = ["", "CPU ms/request", "× LiteLLM", "requests/s", "CPU ms/stream", "× LiteLLM", "CPU ms/stream in a burst"]
     return table(head, lines)
 
 
@@ -133,8 +133,8 @@ def markdown(results: Results, plan: Plan, about: About) -> str:
         "## Targets",
         table(["target", "limit", "measured", ""], target_lines),
         f"## CPU on one core\n\nMedian of {plan.rounds} interleaved rounds (least to most); {plan.plain_concurrency} "
-        f"connections, bodies of about 1 KB; streams of 200 chunks, {plan.stream_concurrency} at a time, as fast as they "
-        f"come and (paced) one chunk each {PACED.gap_ms} ms.",
+        f"connections, bodies of about 1 KB; streams of 200 chunks, {plan.stream_concurrency} at a time, one chunk "
+        f"each {STREAM.gap_ms} ms; in a burst, as fast as they are taken.",
         _cpu_table(results, about),
         "![CPU per request and per stream](plots/cpu.svg)",
         f"## Latency at a steady {plan.rate:g} requests/s",
