@@ -115,6 +115,14 @@ SUBJECTS: tuple[Subject, ...] = (
         note="stages on, limits and exact cache in Redis",
     ),
     Subject(
+        name="tidegate-input",
+        title="Tidegate, input only",
+        get=tidegate.version,
+        launch=tidegate.input_only,
+        default=False,
+        note="guards on the input only, in memory",
+    ),
+    Subject(
         name="tidegate-embed",
         title="Tidegate + embedding model",
         get=tidegate.version,

@@ -36,10 +36,15 @@ def version(state: Path) -> str:
     return f"{__version__} ({done.stdout.strip() or 'no git'})"
 
 
-def config(site: Site, name: str, *, redis: bool = False, model: bool = False) -> dict[str, Any]:
+def config(site: Site, name: str, *, redis: bool = False, model: bool = False, output: bool = True) -> dict[str, Any]:
     """The configuration as data; JSON is YAML."""
     cache: dict[str, Any] = {"partition": "user", "exact": {"ttl": "1h", "max_entries": 1000, "evict": "lru"}}
-    guard = {"on": ["input", "output"], "action": "mask", "restore": True, "on_error": "closed"}
+    guard = {
+        "on": ["input", "output"] if output else ["input"],
+        "action": "mask",
+        "restore": True,
+        "on_error": "closed",
+    }
     out: dict[str, Any] = {
         "version": 1,
         "providers": {
@@ -93,15 +98,19 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def _launch(site: Site, port: int, name: str, *, redis: bool = False, model: bool = False) -> Launch:
+def _launch(site: Site, port: int, name: str, **choices: bool) -> Launch:
     folder = site.work / name
     folder.mkdir(exist_ok=True)
     path = folder / "tidegate.yaml"
-    path.write_text(json.dumps(config(site, name, redis=redis, model=model), indent=1))
+    path.write_text(json.dumps(config(site, name, **choices), indent=1))
     key = _key(folder)
     argv = [*command(), "serve", "--config", str(path), "--host", "127.0.0.1", "--port", str(port)]
     target = Target(port=port, headers=(("authorization", f"Bearer {key}"),))
     return Launch(argv=[*argv, "--workers", "1"], env={"PYTHONPATH": str(ROOT)}, ready="/readyz", target=target)
+
+
+def input_only(site: Site, port: int) -> Launch:
+    return _launch(site, port, "tidegate-input", output=False)
 
 
 def plain(site: Site, port: int) -> Launch:
