@@ -44,7 +44,7 @@ class Outbox:
         self._send = send
         self._most_bytes = most_bytes
         self._batch = batch
-        self._every = every
+        self.every = every
         self._first_rest = first_rest
         self._state = state or (lambda _well: None)
         self._items: deque[bytes] = deque()
@@ -89,7 +89,7 @@ class Outbox:
     def _work(self) -> None:
         rest = 0.0
         while not self._closing:
-            self._wake.wait(rest or self._every)
+            self._wake.wait(rest or self.every)
             self._wake.clear()
             if self._closing and rest:
                 return
