@@ -6,6 +6,7 @@ phrase."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +33,14 @@ def fold_text(text: str) -> str:
     return " ".join("".join(map(fold, text)).split())
 
 
+def _beginning(phrase: str) -> str:
+    """A pattern for any place in ASCII text where the folded phrase may begin, be it with its first letter only."""
+    first, second = re.escape(phrase[0]), phrase[1:2]
+    if not second or second == " " or not phrase[:2].isascii():
+        return first
+    return rf"{first}(?:{re.escape(second)}|\Z)"
+
+
 class Phrases:
     """Finds any of `phrases` in any case and spacing. With `words`, only as whole words at both ends."""
 
@@ -45,6 +54,9 @@ class Phrases:
         for phrase in self._folded:
             self._add(phrase)
         self._fail = self._links()
+        self._begin = re.compile(
+            "|".join(sorted({_beginning(phrase) for phrase in self._folded})) or "(?!)", re.IGNORECASE
+        )
         self._longest = max(self._depth) + 4
 
     def _add(self, phrase: str) -> None:
@@ -78,12 +90,18 @@ class Phrases:
         return not self._may_have(text)
 
     def find(self, text: str, begin: int = 0) -> list[Span]:
-        if not begin and not self._may_have(text):
+        if self._surely_not(text, begin):
             return []
         spans = [
             Span(self._kind, start, end) for start, end in self._matches(text, begin) if self._whole(text, start, end)
         ]
         return resolve(spans)
+
+    def _surely_not(self, text: str, begin: int) -> bool:
+        """A quick no. For pieces of a stream: plain ASCII in which no phrase even begins."""
+        if not begin:
+            return not self._may_have(text)
+        return text.isascii() and self._begin.search(text, begin) is None
 
     def _may_have(self, text: str) -> bool:
         """A quick no for clean text: `str` methods run at memory speed, the automaton at a character in 0.3 µs."""
@@ -93,6 +111,8 @@ class Phrases:
     def settle(self, text: str, limit: int) -> int:
         """Down to the start of the longest prefix of a phrase that is live at the limit, and of any match across it.
         A match that touches the end is held too: whether it is a whole word is seen from the next character."""
+        if limit <= 512 and text.isascii() and self._begin.search(text, 0, limit) is None:
+            return limit
         cut = 0
         matches: list[tuple[int, int]] = []
         for end, live, starts in self._run(text, 0, limit):

@@ -16,6 +16,9 @@ from guardrails.spans import Span
 REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "PL", "BR", "CA", "IN", "IL")
 """Whose national forms are understood without a country code."""
 
+MAX_GROUPS = 8
+"""Parts a number may be written in. More is a table of digits, and each would be tried in every region."""
+
 _CANDIDATE = re.compile(
     r"(?<![\w@/:=&%.#-])(?:\+ ?|\(\+|00)?\(?\d(?:[\d().\u2013/-]| {1,2}(?=[\d(+x/\u2013-])){5,26}\d"
     r"(?P<ext> ?(?:ext\.?|x|#) ?\d{1,6})?(?![\w@]|[.:/-]\d)"
@@ -58,7 +61,12 @@ class Phone:
         separators; bare digits need a cue."""
         number = text[: len(text) - len(extension)] if extension else text
         digits = sum(ch.isdigit() for ch in number)
-        if not 7 <= digits <= 17 or _DATE.fullmatch(number) or _SSN.fullmatch(number):
+        if (
+            not 7 <= digits <= 17
+            or len(number.split()) > MAX_GROUPS
+            or _DATE.fullmatch(number)
+            or _SSN.fullmatch(number)
+        ):
             return 0.0
         international = number.startswith(("+", "(+", "00"))
         if international and self._possible(number, "ZZ"):

@@ -35,7 +35,8 @@ _CARD = (
     r"|4\d{12}|(?:2131|1800)\d{11}|(?:50|5[6-8]|6\d)\d{10}(?:\d{1,7})?"  # old Visa, old JCB, Maestro
     r")(?![\w]|[.-]\d)"
 )
-_LINK_WORD = re.compile(r"[ \t\u00a0]{1,2}")
+_NEXT_CARD = r"[ \t\u00a0]{1,2}(?=[1-6]\d{3})"
+_NEXT_IBAN = r"[ \t\u00a0]{1,2}(?=[A-Z]{2}\d{2})"
 
 
 def tlds() -> frozenset[str]:
@@ -62,18 +63,18 @@ class PresidioRecogniser:
     found, because a regex search swallows: in `order 4821 4111 1111 1111 1111` it takes the first four groups and
     the card is lost."""
 
-    def __init__(self, kind: str, gates: Sequence[str], engine: Any, *, rescan: bool = False, needs: str = "") -> None:
+    def __init__(self, kind: str, gates: Sequence[str], engine: Any, *, rescan: str = "", needs: str = "") -> None:
         self.kind = kind
         self.gates = gates
         self._engine = engine
-        self._rescan = rescan
+        self._rescan = re.compile(rescan) if rescan else None
         self._needs = re.compile(needs)
         """What a hit must have in it beyond Presidio's own rule."""
 
     def find(self, zone: str, before: str) -> list[Span]:
         spans = self._analyse(zone, 0)
-        if not spans and self._rescan:
-            for match in _LINK_WORD.finditer(zone):
+        if not spans and self._rescan is not None:
+            for match in self._rescan.finditer(zone):
                 spans = self._analyse(zone, match.end())
                 if spans:
                     break
@@ -96,16 +97,21 @@ def recognisers() -> Mapping[str, Recogniser]:
     email.validate_result = lambda text: known_ending(text, endings)
     card = presidio.card(patterns=[presidio.pattern("card", _CARD, 0.3)])
     octet = r"\d{1,3}\."
+    four = r"[A-Z0-9]{4}"
+    cards = [r"\d{4}[ -]?\d{4}[ -]?\d{4}|3\d{3}[ -]?\d{6}[ -]?\d{4}"]
+    addresses = [octet * 3 + r"\d", r"[0-9A-Fa-f]:(?:[0-9A-Fa-f]{1,4}:|:)", "::[0-9A-Fa-f]"]
     all_of_them = [
         PresidioRecogniser("EMAIL_ADDRESS", [r"[^\s@]@[^\s@]"], email),
-        PresidioRecogniser("CREDIT_CARD", [r"\d{4}[ -]?\d{4}[ -]?\d{4}|3\d{3}[ -]?\d{6}[ -]?\d{4}"], card, rescan=True),
-        PresidioRecogniser("IBAN_CODE", [r"[A-Z]{2}\d{2}[ -]?[A-Z0-9]{4}[ -]?[A-Z0-9]{4}"], presidio.iban(), rescan=True),
+        PresidioRecogniser("CREDIT_CARD", cards, card, rescan=_NEXT_CARD),
+        PresidioRecogniser(
+            "IBAN_CODE", [rf"[A-Z]{{2}}\d{{2}}[ -]?{four}[ -]?{four}"], presidio.iban(), rescan=_NEXT_IBAN
+        ),
         PresidioRecogniser("US_SSN", [r"\d{3}[- .]\d{2}[- .]\d{4}"], presidio.ssn()),
-        PresidioRecogniser("IP_ADDRESS", [octet * 3 + r"\d", r"[0-9A-Fa-f]:(?:[0-9A-Fa-f]{1,4}:|:)", "::[0-9A-Fa-f]"],
-                           presidio.ip(), needs=r"\d"),  # `a::b` is an address, but it is C++ far more often
+        # `a::b` is an address, but it is C++ far more often: one digit at least.
+        PresidioRecogniser("IP_ADDRESS", addresses, presidio.ip(), needs=r"\d"),
         PresidioRecogniser("MAC_ADDRESS", [r"(?:[0-9A-Fa-f]{2}[:-]){5}", r"(?:[0-9A-Fa-f]{4}\.){2}"], presidio.mac()),
         PresidioRecogniser("CRYPTO", [r"(?:bc1|[13])[a-zA-HJ-NP-Z0-9]{25}"], presidio.crypto()),
-    ]  # fmt: skip
+    ]
     for recogniser in all_of_them:
         recogniser.find("warm 1.1.1.1 a@b.example", "")  # compiles its patterns now, not on the first request
     return {recogniser.kind: recogniser for recogniser in all_of_them}

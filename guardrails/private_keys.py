@@ -29,6 +29,8 @@ class PrivateKeys:
 
     def settle(self, text: str, limit: int) -> int:
         """Down to the start of an unfinished block, or of what may still become a BEGIN line."""
+        if "-" not in text:
+            return limit
         for start, end in self._blocks(text, 0):
             if start < limit < end or (start < limit and end > len(text)):
                 return start

@@ -5,6 +5,7 @@ never as passed."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Any, Protocol
@@ -39,8 +40,8 @@ class Finding(msgspec.Struct, frozen=True):
 class Inspector(Protocol):
     """Looks at texts, by computing only: no I/O, no state. Raises whatever it likes; that is then "not scanned"."""
 
-    def inspect(self, texts: Sequence[str]) -> Sequence[Finding]:
-        """One finding for each text."""
+    def inspect(self, texts: Sequence[str], until: float) -> Sequence[Finding]:
+        """One finding for each text. Raises TimeoutError soon after `until`, on the monotonic clock, has passed."""
         ...
 
 
@@ -107,11 +108,13 @@ class InputScreen:
     ) -> tuple[Sequence[Finding] | None, str]:
         """(findings, "") or (None, why not). Small inputs run here and now, in bounded time; large ones in the pool,
         where the deadline also covers the wait for a free thread."""
+        allowed = min(check.deadline, remaining)
+        until = time.monotonic() + allowed
         try:
             if sum(map(len, texts)) <= INLINE:
-                return check.inspector.inspect(texts), ""
-            job = asyncio.get_running_loop().run_in_executor(self._pool, check.inspector.inspect, texts)
-            return await asyncio.wait_for(job, min(check.deadline, remaining)), ""
+                return check.inspector.inspect(texts, until), ""
+            job = asyncio.get_running_loop().run_in_executor(self._pool, check.inspector.inspect, texts, until)
+            return await asyncio.wait_for(job, allowed), ""
         except TimeoutError:
             return None, "timeout"
         except Exception:

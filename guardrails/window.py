@@ -43,22 +43,21 @@ class Window:
         """Everything still held, now that nothing more will come."""
         return self._release(len(self._held)) if self._held else []
 
-    def text(self, length: int) -> str:
-        """The first `length` characters held; for callers that need the text of a piece before it goes."""
-        return self._held[:length]
-
     def _release(self, cut: int) -> list[Piece]:
         text = self._context + self._held[:cut]
         begin = len(self._context)
+        self._held = self._held[cut:]
+        self._context = text[-CONTEXT:]
+        spans = self._scanner.find(text, begin)
+        if not spans:
+            return [Piece(cut)]
         pieces: list[Piece] = []
         at = begin
-        for span in self._scanner.find(text, begin):
+        for span in spans:
             if span.start > at:
                 pieces.append(Piece(span.start - at))
             pieces.append(Piece(span.end - span.start, span))
             at = span.end
         if at < len(text):
             pieces.append(Piece(len(text) - at))
-        self._held = self._held[cut:]
-        self._context = text[-CONTEXT:]
         return pieces

@@ -78,7 +78,7 @@ class Zones:
         self._gate = Gate(self.recognisers)
         self._zone = re.compile(zone)
         self._open_end = re.compile(f"(?:{open_end})\\Z")
-        self._long = re.compile(f"[^{separator}]{{{TOKEN_LIMIT + 1},}}")
+        self._long = re.compile(f"(?<![^{separator}])[^{separator}]{{{TOKEN_LIMIT + 1},}}")
         self._run = re.compile(f"[^{separator}]*")
         self._separator = re.compile(f"[{separator}]")
 
@@ -103,8 +103,11 @@ class Zones:
         limit = min(limit, boundary)
         if not limit:
             return 0
+        complete = text[:boundary]
         start, end = 0, 0
-        for start, end in self._zones(text[:boundary], 0):
+        if boundary <= TOKEN_LIMIT and self._zone.search(complete) is None:  # most words of most texts
+            return limit if limit == boundary else self._token_start(text, limit)
+        for start, end in self._zones(complete, 0):
             if start < limit < end:
                 return start
         if end and start < limit and not forced and self._may_go_on(text[start:end], text[end:boundary]):
@@ -139,8 +142,8 @@ class Zones:
         """The text, cut inside tokens that are too long; almost always the text itself."""
         start = begin
         if len(text) - begin > TOKEN_LIMIT:
-            for match in self._long.finditer(text, begin):
-                for cut in range(match.start() + TOKEN_LIMIT, match.end(), TOKEN_LIMIT):
+            for match in self._long.finditer(text[begin:] if begin else text):
+                for cut in range(begin + match.start() + TOKEN_LIMIT, begin + match.end(), TOKEN_LIMIT):
                     yield start, cut
                     start = cut
         yield start, len(text)

@@ -42,10 +42,32 @@ VALUES = [
     "sk-abcDEF0123456789abcd", "ghp_0123456789abcdefABCD", "api_key = ", "\"api_key\": ", "password: ", "'s3cr3t-Pa55phrase!'", "Bearer ",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.abcdefghijk", "-----BEGIN ", "-----BEGIN RSA PRIVATE KEY-----", "MIIEowIBAAKC",
     "-----END RSA PRIVATE KEY-----", "-----", "Project\u200b  BlueBird", "bluebird", "blue bird song", "bird in", " the hand", "over",
-    "x y", " z", "case ABC 123", "\n", "case ", "x" * 2040, "7" * 30, "a." * 40, "the number of the ninth pier, nor", " the name of its keeper",
+    "x y", " z", "case ABC 123", "\n", "case ", "x" * 2040, "q" * 4100 + "1", "7" * 30, "a." * 40, "the number of the ninth pier, nor", " the name of its keeper",
     "tell anyone the number", "of the ninth pier nor the name", "You are a careful", "assistant of the harbour office",
 ]  # fmt: skip
-GLUE = ["", " ", " ", "  ", "\n", ", ", ". ", "-", ":", "=", '"', "<", ">", "@", "\t", "=>", "\u00a0", "“", "。", "a", "1"]
+GLUE = [
+    "",
+    " ",
+    " ",
+    "  ",
+    "\n",
+    ", ",
+    ". ",
+    "-",
+    ":",
+    "=",
+    '"',
+    "<",
+    ">",
+    "@",
+    "\t",
+    "=>",
+    "\u00a0",
+    "“",
+    "。",
+    "a",
+    "1",
+]
 
 TEXTS = st.lists(
     st.one_of(st.sampled_from(VALUES), st.sampled_from(GLUE), st.text('aB1 .@-:\n"', max_size=6)), max_size=14

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,8 +11,9 @@ import pytest
 
 from gateway.core.errors import CheckFailed
 from gateway.core.exchange import Exchange
-from guardrails.build import build
+from guardrails.build import build, scanner_of
 from guardrails.config import GuardrailConfig
+from guardrails.inspectors import BLOCK, Scanning
 from guardrails.screen import INLINE, Finding, InputCheck, InputScreen, chosen
 from guardrails.spans import Span
 from guardrails.vault import VAULT
@@ -119,7 +121,7 @@ async def test_clean_requests_are_allowed_by_name() -> None:
 
 
 class Crashing:
-    def inspect(self, texts: Sequence[str]) -> Sequence[Finding]:
+    def inspect(self, texts: Sequence[str], until: float) -> Sequence[Finding]:
         raise RuntimeError("private text in a message")
 
 
@@ -129,7 +131,7 @@ class Stuck:
     def __init__(self) -> None:
         self.go = threading.Event()
 
-    def inspect(self, texts: Sequence[str]) -> Sequence[Finding]:
+    def inspect(self, texts: Sequence[str], until: float) -> Sequence[Finding]:
         self.go.wait(10)
         return [Finding([Span("X", 0, 1)])]
 
@@ -187,3 +189,15 @@ def test_masking_covers_what_blocking_does_not() -> None:
     assert [slot.role for slot in chosen(mask, "input", request)] == ["system", "user", "assistant"]
     assert [slot.role for slot in chosen(block, "input", request)] == ["user"]
     assert [slot.role for slot in chosen(block, "retrieved", request)] == ["retrieved"]
+
+
+def test_long_texts_are_found_out_block_by_block_and_given_up_in_time() -> None:
+    """Going through blocks finds what going through the whole finds; a passed deadline stops between two blocks."""
+    scanner = scanner_of(CONFIG["private"])
+    text = ("word " * 1000 + "bob@example.com 4111 1111 1111 1111 ") * 20
+    assert len(text) > 3 * BLOCK
+    found = Scanning(scanner).inspect([text], time.monotonic() + 60)[0].spans
+    assert [(s.kind, s.start, s.end) for s in found] == [(s.kind, s.start, s.end) for s in scanner.find(text)]
+    assert len(found) == 40
+    with pytest.raises(TimeoutError):
+        Scanning(scanner).inspect([text], time.monotonic() - 1)
