@@ -91,19 +91,20 @@ class Metrics:
             self._cache[route, "exact", receipt.cache].inc()
 
     def _record_attempts(self, receipt: Receipt) -> None:
-        provider, model = "", receipt.served_model
+        model = receipt.served_model
         for attempt in receipt.attempts:
             provider, usage = attempt.provider, attempt.usage
             self._attempts[provider, attempt.outcome].inc()
-            if usage is not None:
-                self._tokens[model, provider, "input"].inc(max(0, usage.input_tokens))
-                self._tokens[model, provider, "output"].inc(max(0, usage.output_tokens))
-                if usage.cached_tokens > 0:
-                    self._tokens[model, provider, "cached"].inc(usage.cached_tokens)
-        if receipt.cost_usd is not None and provider:
-            self._cost[model, provider].inc(receipt.cost_usd)
-        elif provider and receipt.usage is not None:
-            self._unpriced[(model,)].inc()
+            if usage is None:
+                continue
+            self._tokens[model, provider, "input"].inc(max(0, usage.input_tokens))
+            self._tokens[model, provider, "output"].inc(max(0, usage.output_tokens))
+            if usage.cached_tokens > 0:
+                self._tokens[model, provider, "cached"].inc(usage.cached_tokens)
+            if attempt.cost_usd is None:
+                self._unpriced[(model,)].inc()
+            else:
+                self._cost[model, provider].inc(max(0.0, attempt.cost_usd))
 
     def reject(self, why: str) -> None:
         """A connection that never became an exchange."""

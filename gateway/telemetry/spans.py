@@ -153,7 +153,7 @@ class SpanMaker:
             attempt.outcome,
             attempt.status,
             attempt.finish_reasons,
-            attempt.outcome == "cancelled" and receipt.outcome == "client_gone",
+            attempt.outcome == "cancelled" and receipt.outcome not in _OURS,
         )
         own: list[tuple[str, Value | None]] = [
             (names.RESPONSE_MODEL, attempt.response_model),
@@ -161,6 +161,7 @@ class SpanMaker:
             (names.UPSTREAM_ID, attempt.upstream_id),
             (names.CONVERSATION_ID, talk),
             (names.TIME_TO_FIRST_CHUNK, attempt.ttft / 1e9 if attempt.ttft is not None else None),
+            (names.ATTEMPT_COST_USD, attempt.cost_usd),
         ]
         usage = attempt.usage
         if usage is not None:
@@ -186,12 +187,12 @@ class SpanMaker:
         outcome: str,
         status: int | None,
         finish_reasons: tuple[str, ...],
-        left: bool,
+        given_up: bool,
     ) -> Shape:
-        """`left`: it ended because the client went away, which is nobody's error."""
+        """`given_up`: it ended because the client left or another call was faster, which is nobody's error."""
         operation = names.OPERATIONS.get(operation, operation)
         host, _, port = endpoint.rpartition(":") if endpoint.rpartition(":")[2].isdigit() else (endpoint, "", "")
-        failed = outcome not in _FINE and not left
+        failed = outcome not in _FINE and not given_up
         pairs: tuple[tuple[str, Value | None], ...] = (
             (names.OPERATION, operation),
             (names.PROVIDER, self._providers.get(provider, provider)),

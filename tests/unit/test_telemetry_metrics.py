@@ -79,9 +79,22 @@ def test_tiers_and_results_of_caches() -> None:
 
 def test_an_answer_without_a_price_is_counted_and_costs_nothing() -> None:
     """An unknown cost is a metric of its own, not a spend of 0."""
-    found = samples(recorded(receipt(cost_usd=None)))
+    made = receipt()
+    unpriced = tuple(msgspec.structs.replace(attempt, cost_usd=None) for attempt in made.attempts)
+    found = samples(recorded(receipt(cost_usd=None, attempts=unpriced)))
     assert found["tidegate_unpriced_total", "fast"] == 1
     assert not any(name[0] == "tidegate_cost_usd_total" for name in found)
+
+
+def test_what_each_provider_cost_is_its_own() -> None:
+    """Of two providers that were both paid for one answer, neither is told the other's spend."""
+    last = receipt().attempts[-1]
+    both = tuple(
+        msgspec.structs.replace(last, provider=name, cost_usd=cost) for name, cost in (("up", 2.0), ("two", 3.0))
+    )
+    found = samples(recorded(receipt(attempts=both, cost_usd=5.0)))
+    spent = {labels[2]: value for labels, value in found.items() if labels[0] == "tidegate_cost_usd_total"}
+    assert spent == {"up": 2.0, "two": 3.0}
 
 
 def test_a_check_that_did_not_run_is_counted_with_its_reason() -> None:

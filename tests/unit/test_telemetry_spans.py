@@ -152,6 +152,7 @@ def test_an_attempt_is_told_in_genai_names() -> None:
         "http.response.status_code": 200,
         "tidegate.attempt.provider": "up",
         "tidegate.attempt.why": "retry",
+        "tidegate.attempt.cost_usd": 0.000153,
         "tidegate.outcome": "ok",
         "tidegate.upstream.request_id": "req-7",
     }
@@ -227,9 +228,9 @@ def test_a_failed_attempt_is_an_error_though_the_exchange_went_well() -> None:
     assert "error.type" not in good.attributes
 
 
-@pytest.mark.parametrize(("outcome", "error"), [("client_gone", False), ("gateway_error", True)])
-def test_a_cancelled_attempt_is_an_error_unless_the_client_left(outcome: str, error: bool) -> None:
-    """The deadline that cut it is our failure; a client that hung up is not."""
+@pytest.mark.parametrize(("outcome", "error"), [("client_gone", False), ("ok", False), ("gateway_error", True)])
+def test_a_cancelled_attempt_is_an_error_only_if_the_exchange_failed(outcome: str, error: bool) -> None:
+    """The deadline that cut it is our failure; a client that hung up and a hedge that lost its race are not."""
     cut = msgspec.structs.replace(receipt().attempts[-1], outcome="cancelled")
     assert spans_of(receipt(outcome=outcome, attempts=(cut,)))[-1].shape.error is error
 
