@@ -45,6 +45,9 @@ ZONE = f"(?<!{_CHAR}){_CHAR}*?{_TRIGGER}{_CHAR}*{_JOIN}"
 """A token with a digit, an `@` or an inner dot or colon, and those after it that look like the rest of a spaced number
 (`4111 1111 ...`, `GB29 NWBK ...`, `555-0100 ext 12`). At most 40 more: then the zone ends and another begins."""
 
+_PLAIN = r"[a-z]{0,20}[a-su-wyz],?"
+"""A word in small letters whose last one is not of `_LAST`."""
+
 _FOLD = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x2010: 0x2D, 0x2011: 0x2D, 0x2212: 0x2D}
 """Full-width forms and look-alike hyphens to ASCII, one character for one, so that offsets stay what they are."""
 
@@ -89,7 +92,7 @@ def scanner(
     zoned = [makers[n]() if n in makers else _presidio()[n] for n in entities if n in PATTERNED]
     parts: list[Scanner] = []
     if zoned:
-        parts.append(Folded(Zones(SEPARATOR, ZONE, _LAST, zoned)))
+        parts.append(Folded(Zones(SEPARATOR, ZONE, _LAST, zoned, _PLAIN)))
     if "PERSON" in entities:
         parts.append(Person())
     parts += [custom_scanner(name, pattern, SEPARATOR) for name, pattern in (patterns or {}).items()]

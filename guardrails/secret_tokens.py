@@ -65,6 +65,9 @@ ZONE = (
 """A token that is long or has a colon or an equals sign; and up to six tokens that each lead to the next, with the one
 they lead to."""
 
+_PLAIN = rf"[a-z]{{1,9}}(?!{_LEADS})"
+"""A short word in small letters that leads to nothing."""
+
 _ASSIGNED = re.compile(
     rf"(?i)(?P<name>{_NAME})[\"'\]]{{0,2}}\s{{0,4}}(?::=|=>|[:=]{{1,3}})\s{{0,4}}[\"'(]{{0,2}}(?:(?:bearer|basic)\s{{1,4}})?"
     r"(?P<value>[^\s\"'(),;{}<>|`]{6,256})"
@@ -126,4 +129,4 @@ def looks_secret(value: str, bits: float) -> bool:
 def scanner() -> Scanner:
     """The scanner of a `use: secrets` check."""
     recognisers: list[Recogniser] = [*(Vendor(gate, pattern) for _, gate, pattern in VENDORS), Assigned()]
-    return Several([Zones(SEPARATOR, ZONE, _LEADS, recognisers), PrivateKeys()])
+    return Several([Zones(SEPARATOR, ZONE, _LEADS, recognisers, _PLAIN), PrivateKeys()])

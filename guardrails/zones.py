@@ -24,6 +24,8 @@ from guardrails.spans import Span, resolve
 TOKEN_LIMIT = 2048
 """A token longer than this is cut at every multiple of it, so that text without spaces cannot be held for ever. What
 lies across such a cut is missed; real values are far shorter."""
+_REACH = 160
+"""Characters before the end of a text in which a plain token is looked for: some 25 words."""
 
 
 class Recogniser(Protocol):
@@ -70,15 +72,19 @@ class Zones:
     `zone` matches one zone, starting at a token's first character and ending at a token's last, and must be linear (no
     nested quantifiers over the same characters). `separator` is the body of a character class. `open_end` matches the end
     of a zone that the next token may still join, after at most a few spaces; never too little, or a stream would let go too
-    early.
+    early. `plain` matches whole tokens, common ones, that start no zone and that no token joins: behind one of them a zone
+    can only begin afresh, so nothing before the last few of them need be looked at to settle the end of a text.
     """
 
-    def __init__(self, separator: str, zone: str, open_end: str, recognisers: Sequence[Recogniser]) -> None:
+    def __init__(
+        self, separator: str, zone: str, open_end: str, recognisers: Sequence[Recogniser], plain: str = "(?!)"
+    ) -> None:
         self.recognisers = tuple(recognisers)
         self._gate = Gate(self.recognisers)
         self._zone = re.compile(zone)
         self._open_end = re.compile(f"(?:{open_end})\\Z")
         self._long = re.compile(f"(?<![^{separator}])[^{separator}]{{{TOKEN_LIMIT + 1},}}")
+        self._plain = re.compile(f"(?<=[{separator}]){plain}(?=[{separator}])")
         self._run = re.compile(f"[^{separator}]*")
         self._separator = re.compile(f"[{separator}]")
 
@@ -104,15 +110,23 @@ class Zones:
         if not limit:
             return 0
         complete = text[:boundary]
+        begin = self._anchor(complete, limit)
         start, end = 0, 0
-        if boundary <= TOKEN_LIMIT and self._zone.search(complete) is None:  # most words of most texts
+        if boundary - begin <= TOKEN_LIMIT and self._zone.search(complete, begin) is None:  # most words of most texts
             return limit if limit == boundary else self._token_start(text, limit)
-        for start, end in self._zones(complete, 0):
+        for start, end in self._zones(complete, begin):
             if start < limit < end:
                 return start
         if end and start < limit and not forced and self._may_go_on(text[start:end], text[end:boundary]):
             return start
         return limit if limit == boundary else self._token_start(text, limit)
+
+    def _anchor(self, text: str, limit: int) -> int:
+        """A place at most `_REACH` before `limit`, behind a plain token; the text's start where there is none."""
+        if limit <= _REACH:
+            return 0
+        found = self._plain.search(text, limit - _REACH, limit)
+        return found.end() if found else 0
 
     def _may_go_on(self, zone: str, gap: str) -> bool:
         """Nothing but space after the zone yet, and its last token is of those that another may join."""
