@@ -42,7 +42,7 @@ class Status:
         for name, stats in self._caches.stats().items():
             if stats.get("breaker_open"):
                 out[name] = "out of reach; its breaker is open"
-        if getattr(self._limiter, "degraded", False):
+        if self._limiter.degraded:
             out["limits"] = "counted in this process only: Redis is out of reach"
         if self._traces is not None and self._traces.outbox.resting:
             out["traces"] = "the collector is out of reach; spans wait, and are dropped when there is no more room"

@@ -18,6 +18,7 @@ _MINUTE = 60.0
 _NO_LIMIT = 1 << 52
 _LONGEST_NAME = 128
 _MOST_TAGS = 16
+_DEGRADED = "limits"
 
 
 class Authenticator(Protocol):
@@ -48,7 +49,7 @@ class Admit:
         if tags := headers.get("x-tidegate-tags"):
             exchange.tags = tuple(tag.strip()[:_LONGEST_NAME] for tag in tags.split(",")[:_MOST_TAGS])
         if principal.rpm is not None:
-            await _take(self._limiter, f"key:{principal.key_id}:rpm", principal.rpm, "This key")
+            await _take(exchange, self._limiter, f"key:{principal.key_id}:rpm", principal.rpm, "This key")
         return None
 
 
@@ -83,7 +84,7 @@ class Permit:
         if limits is not None:
             where = f"route:{exchange.route}:{principal.key_id}"
             if limits.rpm is not None:
-                await _take(self._limiter, where + ":rpm", limits.rpm, f"Route {exchange.route!r}")
+                await _take(exchange, self._limiter, where + ":rpm", limits.rpm, f"Route {exchange.route!r}")
             if limits.tpm is not None:
                 await self._tokens(exchange, where + ":tpm", limits.tpm, f"Route {exchange.route!r}")
             self._enter(exchange, where, limits.concurrency, f"Route {exchange.route!r}")
@@ -92,6 +93,7 @@ class Permit:
     async def _tokens(self, exchange: Exchange, counter: str, limit: int, who: str) -> None:
         """Tokens are known only afterwards: look whether there is room now, charge when the receipt is in."""
         wait = await self._limiter.take(counter, limit - 1, _MINUTE, 0)
+        _tell(exchange, self._limiter)
         if wait is not None:
             raise RateLimited(f"{who} allows {limit} tokens a minute; try again in {wait:.1f} s.", retry_after=wait)
         exchange.charges.append(counter)
@@ -134,11 +136,17 @@ def may_use(principal: Principal, model: str) -> bool:
     return principal.models is None or model in principal.models
 
 
-async def _take(limiter: Limiter, key: str, limit: int, who: str) -> None:
+async def _take(exchange: Exchange, limiter: Limiter, key: str, limit: int, who: str) -> None:
     wait = await limiter.take(key, limit, _MINUTE)
+    _tell(exchange, limiter)
     if wait is not None:
         raise RateLimited(
             f"{who} allows {limit} requests a minute; try again in {wait:.1f} s.",
             retry_after=wait,
             headers={"x-ratelimit-limit-requests": str(limit), "x-ratelimit-remaining-requests": "0"},
         )
+
+
+def _tell(exchange: Exchange, limiter: Limiter) -> None:
+    if limiter.degraded and _DEGRADED not in exchange.degraded:
+        exchange.degraded.append(_DEGRADED)

@@ -67,7 +67,7 @@ class Keyring:
         stamp = _stamp_of(self._path)
         entries = read_key_file(self._path).keys
         self._entries = {
-            entry.id: (entry.hash, _expiry(entry), principal_of(entry)) for entry in entries if not entry.revoked
+            entry.id: (entry.hash, expiry_of(entry), principal_of(entry)) for entry in entries if not entry.revoked
         }
         self._stamp = stamp
 
@@ -107,11 +107,11 @@ def read_key_file(path: Path) -> KeyFile:
     import yaml
 
     try:
-        raw = yaml.safe_load(path.read_text("utf-8")) or {}
+        raw = yaml.safe_load(path.read_text("utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path.name} is not valid YAML: {error}") from None
     try:
-        return msgspec.convert(raw, KeyFile)
+        return msgspec.convert({} if raw is None else raw, KeyFile)
     except msgspec.ValidationError as error:
         raise ValueError(f"{path.name}: {error}") from None
 
@@ -136,8 +136,8 @@ def _stamp_of(path: Path) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_ino
 
 
-def _expiry(entry: KeyEntry) -> int | None:
-    """Unix nanoseconds, or None."""
+def expiry_of(entry: KeyEntry) -> int | None:
+    """Unix nanoseconds, or None. Raises ValueError for what is no date."""
     if entry.expires is None:
         return None
     try:

@@ -1,7 +1,8 @@
 """Limits over a sliding window: the count of this window plus the share of the last one that still overlaps.
 
-Two counters a key, no lists: exact at window edges, and at most a little strict or lax between them when traffic is
-uneven. The same arithmetic runs in memory (one process) and in Redis (many), so `rpm: 60` means the same on both.
+Two counters a key, no lists: no aligned window ever holds more than the limit. Between two of them the last one's use
+is taken to be spread evenly, so a burst at its start is held against its key for up to a window longer. The same
+arithmetic runs in memory (one process) and in Redis (many), so `rpm: 60` means the same on both.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ local slot = math.floor(now / window)
 local current = tonumber(redis.call('GET', KEYS[1] .. ':' .. slot) or '0')
 local before = tonumber(redis.call('GET', KEYS[1] .. ':' .. (slot - 1)) or '0')
 local into = now - slot * window
-if before * (window - into) / window + current + amount > limit then
-  if before > 0 and current + amount <= limit then
-    return math.max(1, math.ceil(window - (limit - current - amount) * window / before - into))
+local room = limit - amount
+if before * (window - into) / window + current > room then
+  if current <= room then
+    return math.max(1, math.ceil(window - (room - current) * window / before - into))
   end
-  return math.max(1, window - into)
+  local over = 0
+  if room >= 0 then over = window - room * window / current end
+  return math.max(1, math.ceil(window - into + over))
 end
 redis.call('INCRBY', KEYS[1] .. ':' .. slot, amount)
 redis.call('PEXPIRE', KEYS[1] .. ':' .. slot, window * 2)
@@ -39,6 +43,7 @@ class MemoryLimiter:
         self._clock = clock
         self._most = most
         self._windows: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
+        self.degraded = False
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -52,9 +57,7 @@ class MemoryLimiter:
         if known != slot:
             current, before = 0, current if known == slot - 1 else 0
         if before * (width - into) / width + current + amount > limit:
-            if before and current + amount <= limit:
-                return max(0.001, (width - (limit - current - amount) * width / before - into) / 1e9)
-            return max(0.001, (width - into) / 1e9)
+            return max(0.001, _wait(width, into, limit - amount, current, before) / 1e9)
         self._windows[key] = (slot, current + amount, before)
         self._windows.move_to_end(key)
         if len(self._windows) > self._most:
@@ -63,6 +66,15 @@ class MemoryLimiter:
 
     async def take(self, key: str, limit: int, window: float, amount: int = 1) -> float | None:
         return self.try_take(key, limit, window, amount)
+
+
+def _wait(width: int, into: int, room: int, current: int, before: int) -> float:
+    """Until there is room, if nobody else takes it. While this window has room, the last one's share must shrink to it;
+    else the window must end, and then it is this one's share that must shrink."""
+    if current <= room:
+        return width - (room - current) * width / before - into
+    over = width - room * width / current if room >= 0 else 0.0  # there never is any room for more than the limit
+    return width - into + over
 
 
 Execute = Callable[..., Awaitable[object]]

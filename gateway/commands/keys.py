@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from gateway.admission.config import KeyEntry, KeyFile
-from gateway.admission.keyring import hash_of, new_key, read_key_file, write_key_file
+from gateway.admission.keyring import expiry_of, hash_of, new_key, read_key_file, write_key_file
 
 
 def add(commands: Any) -> None:
@@ -22,7 +24,7 @@ def add(commands: Any) -> None:
     ):
         action = actions.add_parser(name, help=words)
         action.add_argument("--file", type=Path, default=Path("keys.yaml"), help="the key file (default: keys.yaml)")
-        action.set_defaults(run=run)
+        action.set_defaults(run=_told(run))
         if name in ("revoke", "rotate"):
             action.add_argument("id", help="the key's id: the part after tg_")
         if name == "create":
@@ -41,6 +43,19 @@ def _create_options(action: argparse.ArgumentParser) -> None:
     action.add_argument("--no-user-header", action="store_true", help="x-tidegate-user is not trusted from this key")
 
 
+def _told(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Says what is wrong with the file or an option, and changes nothing then."""
+
+    def guarded(options: argparse.Namespace) -> int:
+        try:
+            return run(options)
+        except (OSError, ValueError) as error:
+            print(error, file=sys.stderr)
+            return 2
+
+    return guarded
+
+
 def _read(path: Path) -> KeyFile:
     return read_key_file(path) if path.exists() else KeyFile()
 
@@ -48,22 +63,22 @@ def _read(path: Path) -> KeyFile:
 def _create(options: argparse.Namespace) -> int:
     file = _read(options.file)
     key, id = new_key()
-    file.keys.append(
-        KeyEntry(
-            id=id,
-            hash=hash_of(key),
-            name=options.name,
-            tenant=options.tenant,
-            models=[name.strip() for name in options.models.split(",")] if options.models else None,
-            admin=options.admin,
-            rpm=options.rpm,
-            tpm=options.tpm,
-            concurrency=options.concurrency,
-            names_users=not options.no_user_header,
-            created=_now(),
-            expires=options.expires,
-        )
+    entry = KeyEntry(
+        id=id,
+        hash=hash_of(key),
+        name=options.name,
+        tenant=options.tenant,
+        models=[name.strip() for name in options.models.split(",")] if options.models else None,
+        admin=options.admin,
+        rpm=options.rpm,
+        tpm=options.tpm,
+        concurrency=options.concurrency,
+        names_users=not options.no_user_header,
+        created=_now(),
+        expires=options.expires,
     )
+    expiry_of(entry)
+    file.keys.append(entry)
     write_key_file(options.file, file)
     print(key)
     return 0

@@ -205,6 +205,9 @@ class Embed(Protocol):
 class Limiter(Protocol):
     """Counts against a limit. In memory for one process, in Redis for many."""
 
+    degraded: bool
+    """It counts for this process only, because what is shared is out of reach."""
+
     async def take(self, key: str, limit: int, window: float, amount: int = 1) -> float | None:
         """None if taken; else seconds until there is room."""
         ...
