@@ -43,21 +43,32 @@ async def race(first: Trial, after: float, another: Callable[[], Trial | None]) 
     failed last, or at once one that another target would only repeat.
     """
     running = {_start(first): first}
+    winner: Trial | None = None
     try:
-        wait: float | None = after
-        while True:
-            done, _ = await asyncio.wait(running, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
-            wait = None
-            if not done:
-                second = another()
-                if second is not None:
-                    running[_start(second)] = second
-                continue
+        winner = await _won(running, after, another)
+    finally:
+        try:
+            await _drop(running)
+        except asyncio.CancelledError:
+            if winner is not None:
+                winner.record("cancelled")
+                await winner.close()
+            raise
+    return winner
+
+
+async def _won(running: dict[asyncio.Task[None], Trial], after: float, another: Callable[[], Trial | None]) -> Trial:
+    """Takes the winner out of `running`, and those that failed on the way."""
+    wait: float | None = after
+    while True:
+        done, _ = await asyncio.wait(running, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        wait = None
+        if done:
             winner = _settle(running)
             if winner is not None:
                 return winner
-    finally:
-        await _drop(running)
+        elif (second := another()) is not None:
+            running[_start(second)] = second
 
 
 def _start(trial: Trial) -> asyncio.Task[None]:
@@ -86,12 +97,18 @@ def _settle(running: dict[asyncio.Task[None], Trial]) -> Trial | None:
 
 
 async def _drop(running: dict[asyncio.Task[None], Trial]) -> None:
-    """Cancels what is left. Recorded before anything is awaited: whoever cancels us may not wait."""
+    """Cancels what is left and sees it end, also when we are cancelled meanwhile: it ends at once, and then so do we."""
     for task, trial in running.items():
         task.cancel()
         trial.record("cancelled")
-    if running:
-        await asyncio.wait(running)
+    cancelled: asyncio.CancelledError | None = None
+    while left := [task for task in running if not task.done()]:
+        try:
+            await asyncio.wait(left)
+        except asyncio.CancelledError as ours:
+            cancelled = ours
     for task, trial in running.items():
         if not task.cancelled() and task.exception() is None:
             await trial.close()
+    if cancelled is not None:
+        raise cancelled

@@ -20,7 +20,7 @@ class Trial:
     """`record` is called once and `close` at least once, whatever happens."""
 
     __slots__ = (
-        "_cost", "_exchange", "_model", "_reply", "_start", "_turn", "_upstream", "_why",
+        "_cost", "_exchange", "_frames", "_model", "_reply", "_start", "_turn", "_upstream", "_why",
         "fault", "lead", "recorded", "seen", "span_id", "target",
     )  # fmt: skip
 
@@ -36,6 +36,7 @@ class Trial:
         self._turn = turn
         self._start = exchange.elapsed()
         self._reply: Reply | None = None
+        self._frames: AsyncIterator[Sequence[Frame]] | None = None
         self.target = target
         self.span_id = new_span_id()
         self.seen = Seen(exchange.clock.now)
@@ -46,7 +47,7 @@ class Trial:
 
     async def open(self) -> None:
         exchange = self._exchange
-        self._reply = await self._upstream.open(
+        reply = self._reply = await self._upstream.open(
             exchange.asked(),
             self.target,
             self._model.timeouts,
@@ -55,10 +56,12 @@ class Trial:
             affinity=_affinity(exchange),
             turn=self._turn,
         )
+        self._frames = reply.frames()
 
     def frames(self) -> AsyncIterator[Sequence[Frame]]:
-        assert self._reply is not None, "a trial is opened before it is read"
-        return self._reply.frames()
+        """From where reading stopped: the same iterator each time."""
+        assert self._frames is not None, "a trial is opened before it is read"
+        return self._frames
 
     async def find_content(self) -> None:
         """Opens, and reads as far as the first content. Raises the fault of a reply that fails or ends before it."""
