@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from guardrails import pii, secret_tokens
 from guardrails.zones import Zones
 
-WORDS = (
+WORDS = (  # noqa: SIM905
     "hello the key api_key secret = : token abc 4111 1111 +1 212 555 0123 ext 12 bob@example.com a.b x text next GB29 NWBK "
     "6016 sk-abcdefghijklmnop1234567890 Bearer password: is, my name number, (call) 10.0.0.1 don't ; | < foo= bar[ ] it's -1 "
     "ABC DEF ext. 5 for and not basic authorization exit"
