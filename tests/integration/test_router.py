@@ -20,48 +20,7 @@ from gateway.dialects.openai_read import read
 from gateway.embedding.minilm import MiniLM
 from routing.build import build
 from routing.config import IntentsConfig, RouteMatch
-
-EXAMPLES = {
-    "reset_password": [
-        "I forgot my password",
-        "how do I reset my password",
-        "I can't log in to my account",
-        "my password does not work",
-        "change my password please",
-        "locked out of my account",
-        "send me a password reset link",
-        "I need a new password",
-    ],
-    "billing_error": [
-        "I was charged twice",
-        "there is a mistake on my invoice",
-        "why is my bill so high this month",
-        "I want a refund for a wrong charge",
-        "my card was billed for something I cancelled",
-        "the amount on my invoice is wrong",
-        "you took money twice from my account",
-        "unknown charge on my statement",
-    ],
-    "technical": [
-        "the app crashes when I open it",
-        "I get error 500 when uploading a file",
-        "the page does not load",
-        "sync is not working on my phone",
-        "the export button does nothing",
-        "your API returns a timeout",
-        "the website is very slow today",
-        "installation fails on windows",
-    ],
-    "out_of_scope": ["what's the weather tomorrow", "tell me a joke", "who won the game last night"],
-}
-QUESTION = "Do you mean {first} or {second}?"
-THEN: dict[str, Any] = {
-    "reset_password": {"answer": "You can reset your password at https://example.com/reset."},
-    "billing_error": {"handoff": "billing-team"},
-    "technical": {"model": "smart"},
-    "out_of_scope": {"answer": "I can help with your account, billing and technical questions."},
-    "unclear": {"clarify": QUESTION},
-}
+from tests.fixtures.support import BETWEEN, EXAMPLES, THEN
 
 
 def model(alias: str, *fallbacks: str) -> ModelPlan:
@@ -177,9 +136,6 @@ async def test_without_a_reply_for_it_out_of_scope_only_tells(minilm: MiniLM) ->
     assert answer is None
     assert exchange.intent == "out_of_scope"
     assert planned(exchange) == ["fast"]
-
-
-BETWEEN = "my account was charged and now the page shows an error"
 
 
 async def test_between_two_intents_it_asks_once(minilm: MiniLM) -> None:
