@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from gateway import __version__
 
-COMMANDS = ("serve", "demo", "check", "schema", "keys", "models")
+COMMANDS = ("serve", "demo", "check", "schema", "keys", "models", "eval")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,178 @@
+"""`tidegate eval semantic-cache`: which cached answers would be served to which questions, and how often wrongly."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gateway.commands.scoring import DataError, Say, Told, encoder, field, in_parts, millis, percent
+
+if TYPE_CHECKING:
+    from cache.config import CacheConfig
+    from cache.key import Scope
+    from gateway.commands.scoring import TellingEncoder
+    from routing.evaluate import Share
+
+_GRID = (0.80, 0.85, 0.88, 0.90, 0.92, 0.93, 0.94, 0.95, 0.96, 0.98)
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """One pair, decided. `reason`: why not served (`similarity`, `veto:<rule>`, `bypass:<rule>`); `similarity`: cosine.
+    `score`: the similarity where only it decides, 0 where a rule already did. `micros`: what the asked question cost."""
+
+    served: bool
+    reason: str
+    similarity: float
+    score: float
+    micros: float
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--route", help="the configuration's route, if several have a semantic cache")
+
+
+def evaluate(rows: list[dict[str, Any]], options: argparse.Namespace, say: Say) -> Told:
+    """Rows: `a` (cached), `b` (asked), `label` 1 if a's answer may be served. Raises `DataError`, `ConfigError`."""
+    pairs = [(field(row, "a", at), field(row, "b", at)) for at, row in enumerate(rows, 1)]
+    truth = [_label(row, at) for at, row in enumerate(rows, 1)]
+    config = _config(options)
+    assert config.semantic is not None
+    threshold = config.semantic.threshold
+    encode = encoder(say)
+    results: list[Pair] = []
+    for part in in_parts(len(pairs), say, "compared"):
+        results += [decide(*pairs[at], encode, threshold, config.partition) for at in part]
+    report = _report(results, truth, threshold, encode.id)
+    report["by_kind"] = _by_kind(results, rows)
+    return Told(
+        report=report,
+        lines=_lines(report),
+        rows=[{"served": pair.served, "score": round(pair.score, 6)} for pair in results],
+    )
+
+
+def decide(cached: str, asked: str, encode: TellingEncoder, threshold: float, scope: Scope) -> Pair:
+    """The semantic cache's whole decision on two questions that agree in everything else."""
+    from cache.eligible import unfit
+    from cache.text import normalise, read
+    from cache.verify import veto
+
+    kept = encode.encode([normalise(cached)])[0]
+    was_unfit = unfit(cached, scope)
+    started = time.perf_counter()
+    similarity = float(kept @ encode.encode([normalise(asked)])[0])
+    bypass = unfit(asked, scope) or was_unfit
+    rule = f"bypass:{bypass}" if bypass else ""
+    if not rule:
+        found = veto(read(cached), read(asked))
+        rule = f"veto:{found}" if found is not None else ""
+    micros = (time.perf_counter() - started) * 1e6
+    served = not rule and similarity >= threshold
+    reason = rule or ("" if served else "similarity")
+    return Pair(served, reason, similarity, 0.0 if rule else max(0.0, similarity), micros)
+
+
+def _label(row: dict[str, Any], number: int) -> bool:
+    value = row.get("label")
+    if value not in (0, 1):
+        raise DataError(f"row {number}: `label` is neither 1 nor 0")
+    return bool(value)
+
+
+def _config(options: argparse.Namespace) -> CacheConfig:
+    from cache.config import CacheConfig, SemanticConfig
+
+    if options.config is None:
+        return CacheConfig(semantic=SemanticConfig())
+    from gateway import config as configuration
+
+    routes = configuration.load(options.config).all_routes()
+    found = {name: route.cache for name, route in routes.items() if route.cache and route.cache.semantic}
+    if options.route is None and len(found) > 1:
+        raise DataError(f"several routes have a semantic cache ({', '.join(found)}): say which with --route")
+    config = found.get(options.route) if options.route else next(iter(found.values()), None)
+    if config is None:
+        raise DataError(f"no such route has a semantic cache; there is: {', '.join(found) or 'none'}")
+    return config
+
+
+def _report(results: list[Pair], truth: list[bool], threshold: float, encoder_id: str) -> dict[str, Any]:
+    import numpy as np
+
+    from routing.evaluate import share
+
+    micros = [pair.micros for pair in results]
+    return {
+        "rows": len(results),
+        "encoder": encoder_id,
+        "threshold": threshold,
+        **_shares([pair.served for pair in results], truth),
+        "hit_rate": msgspec.to_builtins(share(sum(pair.served for pair in results), len(results))),
+        "not_served": dict(Counter(pair.reason for pair in results if pair.reason).most_common()),
+        "by_threshold": [
+            {"threshold": at, **_shares([pair.score >= at for pair in results], truth)} for at in _GRID
+        ],
+        "latency_micros": {f"p{p}": round(float(np.percentile(micros, p)), 1) for p in (50, 95, 99)},
+    }  # fmt: skip
+
+
+def _shares(served: list[bool], truth: list[bool]) -> dict[str, Any]:
+    from routing.evaluate import share
+
+    right = sum(s and t for s, t in zip(served, truth, strict=True))
+    wrong = sum(served) - right
+    told: dict[str, Share] = {
+        "same_served": share(right, sum(truth)),
+        "different_served": share(wrong, len(truth) - sum(truth)),
+        "wrong_among_served": share(wrong, right + wrong),
+    }
+    return {name: msgspec.to_builtins(value) for name, value in told.items()}
+
+
+def _by_kind(results: list[Pair], rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Served and all, for rows that say what `kind` they are."""
+    kinds: dict[str, dict[str, int]] = {}
+    for pair, row in zip(results, rows, strict=True):
+        kind = row.get("kind")
+        if isinstance(kind, str) and (kind in kinds or len(kinds) < 100):
+            counts = kinds.setdefault(kind, {"label": row["label"], "served": 0, "rows": 0})
+            counts["served"] += pair.served
+            counts["rows"] += 1
+    return kinds
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{report['rows']:,} pairs, threshold {report['threshold']:g}, encoder {report['encoder']}",
+        "95 % intervals after Wilson; a question the rules keep out of the semantic cache is not served",
+        "",
+    ]
+    names = (
+        ("same_served", "same question, served"),
+        ("different_served", "different question, served"),
+        ("wrong_among_served", "wrong among served"),
+        ("hit_rate", "served, of all"),
+    )
+    lines += [f"  {words:27} {_told(report[name])}" for name, words in names]
+    lines += [f"  {'time, one question':27} {millis(report['latency_micros'])}", "", "not served because of:"]
+    lines += [f"  {rows:6}  {reason}" for reason, rows in report["not_served"].items()]
+    lines += ["", "at other thresholds: same served, different served, wrong among served"]
+    for row in report["by_threshold"]:
+        shares = (row["same_served"], row["different_served"], row["wrong_among_served"])
+        told = "  ".join("     -  " if s["value"] is None else f"{100 * s['value']:6.2f} %" for s in shares)
+        lines.append(f"  {row['threshold']:.2f}  {told}")
+    if report["by_kind"]:
+        lines += ["", "by kind: served of all"]
+        lines += [
+            f"  {kind:24} {c['served']:5} of {c['rows']:5} (label {c['label']})"
+            for kind, c in report["by_kind"].items()
+        ]
+    return lines
+
+
+def _told(share: dict[str, Any]) -> str:
+    return percent(share["hits"], share["of"], share["low"], share["high"])
