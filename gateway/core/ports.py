@@ -82,7 +82,8 @@ class Outlet(Protocol):
     def push(self, frame: Frame) -> bytes: ...
 
     def finish(self) -> bytes:
-        """The end of a whole answer: the terminal frame, or the folded body."""
+        """The end of a whole answer: the terminal frame, or the folded body. Raises UpstreamFailed for an answer that
+        this dialect cannot tell."""
         ...
 
     def fail(self, fault: GatewayFault) -> bytes:

@@ -75,9 +75,10 @@ class StreamOutlet:
         return _encoded(self._writer.write(events))
 
     def finish(self) -> bytes:
+        wires = self._writer.finish()
         if self._writer.broken:
-            return self.fail(UpstreamFailed(_MIXED))
-        return _encoded(self._writer.finish())
+            raise UpstreamFailed(_MIXED)
+        return _encoded(wires)
 
     def fail(self, fault: GatewayFault) -> bytes:
         return _sse("error", error_body(fault, self._flow.exchange.id))
@@ -128,9 +129,9 @@ class FoldingOutlet:
         if whole is not None and whole.raw is not None:
             model = next((event.model for event in whole.events if type(event) is Started), "")
             return ModelName(self._flow.alias).put(whole.raw, model)
+        self._message.add(self._flow.writer.finish())
         if self._flow.writer.broken:
             raise UpstreamFailed(_MIXED)
-        self._message.add(self._flow.writer.finish())
         return encode(self._message.close())
 
     def fail(self, fault: GatewayFault) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway.core.events import ChoiceFinished, Event, Reasoning, Started, Text, ToolCall, Unknown, Usage
+from gateway.dialects.anthropic_calls import CallOrder
 from gateway.dialects.anthropic_extra import stop_of, unwrap, usage_object
 from gateway.dialects.anthropic_unknown import tool_input
 
@@ -32,6 +33,7 @@ class MessageWriter:
         self.open: str = ""
         """Type of the open block; empty when none is."""
         self.next = 0
+        self._order = CallOrder()
         self._call: int | None = None
         self._closed: set[int] = set()
         self._finish: ChoiceFinished | None = None
@@ -59,6 +61,7 @@ class MessageWriter:
         """Everything up to the end of the message."""
         out: list[Wire] = []
         self._start(out)
+        self._tools(self._order.rest(), out)
         self._close(out)
         if not self.ended:
             out.append(self._message_delta(stop_of(self._finish, tools=self._call is not None)))
@@ -114,6 +117,7 @@ class MessageWriter:
         """Takes notice of the canonical events of what was relayed."""
         for event in events:
             if type(event) is ToolCall:
+                self._order.told(event)
                 if self._call is not None and self._call != event.call:
                     self._closed.add(self._call)
                 self._call = event.call
@@ -125,6 +129,10 @@ class MessageWriter:
     # --- writing
 
     def _write(self, event: Event, out: list[Wire]) -> None:
+        if type(event) is ToolCall:
+            self._tools(self._order.take(event), out)
+            return
+        self._tools(self._order.rest(), out)
         match event:
             case Started():
                 self.started = self.started or event
@@ -133,8 +141,6 @@ class MessageWriter:
                 self._text(event, out)
             case Reasoning():
                 self._reasoning(event, out)
-            case ToolCall():
-                self._tool(event, out)
             case Unknown():
                 self._unknown(unwrap(event.fields), out)
             case ChoiceFinished():
@@ -182,6 +188,10 @@ class MessageWriter:
         if len(signatures) == 1:
             self._delta({"type": "signature_delta", "signature": signatures[0]}, out)
             self._signed = True
+
+    def _tools(self, pieces: Sequence[ToolCall], out: list[Wire]) -> None:
+        for piece in pieces:
+            self._tool(piece, out)
 
     def _tool(self, event: ToolCall, out: list[Wire]) -> None:
         if self.open != "tool_use" or self._call != event.call:

@@ -14,6 +14,7 @@ _TEXT_FIELDS = frozenset({"index", "text", "finish_reason"})
 _DELTA_FIELDS = frozenset(
     {"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call"}
 )
+_REASONING = frozenset({"reasoning_content", "reasoning"})
 _CALL_FIELDS = frozenset({"index", "id", "type", "function", "custom"})
 
 LEGACY_CALL = MAX_CALLS
@@ -108,18 +109,25 @@ def _delta(delta: dict[str, Any], index: int, state: ChoiceState, events: list[E
             state.texts.add(index)
     elif type(content) is list:
         _content_parts(content, index, events)
+    elif content is not None:
+        raise ValueError("content is neither text nor a list")  # relayed as it came, no check would have seen it
     if delta.get("refusal"):
         events.append(_refusal(delta["refusal"], index, state))
     if delta.get("tool_calls"):
         clean = _tool_calls(delta["tool_calls"], index, state, events) and clean
     if delta.get("function_call"):
         events.append(_function_call(delta["function_call"], index, state))
-    unknown = {name: delta[name] for name in delta if name not in _DELTA_FIELDS and not empty(delta[name])}
+    unknown = {name: delta[name] for name in delta if not (_read(name, delta[name]) or empty(delta[name]))}
     if unknown:
         events.append(Unknown({"openai": unknown}, index))
     if extra and len(events) > first:
         _carry(events, first, index, extra)
     return clean
+
+
+def _read(name: str, value: Any) -> bool:
+    """Whether events say this field of a delta. Reasoning of another type than text is kept as it came."""
+    return name in _DELTA_FIELDS and (name not in _REASONING or type(value) is str)
 
 
 def _carry(events: list[Event], first: int, index: int, extra: Extra) -> None:

@@ -90,12 +90,23 @@ class Delivery:
             if ended is not None or self._stream.finished:
                 break
         if self._stream.finished:
-            self._settle_cost()
-            pieces.append(self._outlet.finish())
-            self.done = True
+            fault = self._finish(pieces)
         await self._send(pieces, last=self.done)
         if fault is not None:
             raise fault if isinstance(fault, GatewayFault) else Internal("The answer could not be read.") from fault
+
+    def _finish(self, pieces: list[bytes]) -> GatewayFault | None:
+        """Adds the ending. A whole answer may still be one that the client's dialect cannot tell: its fault, to be told
+        after what is out already; raised when nothing is."""
+        self._settle_cost()
+        try:
+            pieces.append(self._outlet.finish())
+        except GatewayFault as untold:
+            if not self.committed:
+                raise
+            return untold
+        self.done = True
+        return None
 
     def end(self) -> None:
         """The upstream's frames are over. Raises `StreamCut` unless the answer was whole or was blocked."""

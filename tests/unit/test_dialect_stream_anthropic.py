@@ -205,13 +205,54 @@ def test_arguments_that_are_no_json_object_are_kept_under_a_key_of_their_own() -
     assert body["content"][0]["input"] == {"INVALID_JSON": '{"a": "lo'}
 
 
-def test_calls_whose_pieces_are_mixed_are_not_told_as_whole() -> None:
-    """Blocks come one after the other here. Pieces for a block that is closed cannot be told, so the answer is an error."""
-    events: list[Event] = [Started("c", "m", 1), ToolCall(0, "{", "a", "f"), ToolCall(1, "{", "b", "f"), ToolCall(0, "}"), Finished()]  # fmt: skip
-    frames = [Frame((event,)) for event in events]
-    assert payloads(write(outlet_for(message(stream=True)), frames))[-1]["type"] == "error"
-    with pytest.raises(UpstreamFailed):
-        write(outlet_for(message()), frames)
+def tool_blocks(data: bytes) -> list[tuple[str, str]]:
+    """The name and the arguments of each block of a stream, in order; asserts that blocks come one after the other."""
+    found: list[tuple[str, str]] = []
+    for event in payloads(data):
+        if event["type"] == "content_block_start":
+            found.append((event["content_block"]["name"], ""))
+            assert event["index"] == len(found) - 1
+        elif event["type"] == "content_block_delta":
+            assert event["index"] == len(found) - 1
+            found[-1] = (found[-1][0], found[-1][1] + event["delta"]["partial_json"])
+    return found
+
+
+ALTERNATING: list[Event] = [
+    Started("c", "m", 1), ToolCall(0, '{"a":', "a", "f"), ToolCall(1, '{"b":', "b", "g"), ToolCall(0, "1}"),
+    ToolCall(1, "2}"), ChoiceFinished("tool_calls"), Finished(),
+]  # fmt: skip
+
+
+def test_calls_whose_pieces_alternate_come_one_after_the_other() -> None:
+    """Blocks do not overlap here, so the pieces of the second call wait for the end of the first."""
+    frames = [Frame((event,)) for event in ALTERNATING]
+    data = write(outlet_for(message(stream=True)), frames)
+    assert tool_blocks(data) == [("f", '{"a":1}'), ("g", '{"b":2}')]
+    assert payloads(data)[-1]["type"] == "message_stop"
+    body = json.loads(write(outlet_for(message()), frames))
+    assert [(block["name"], block["input"]) for block in body["content"]] == [("f", {"a": 1}), ("g", {"b": 2})]
+
+
+def test_calls_that_come_one_after_the_other_do_not_wait() -> None:
+    """The arguments of the first are whole when the second begins, so each piece goes out as it comes."""
+    outlet = outlet_for(message(stream=True))
+    for event in (Started("c", "m", 1), ToolCall(0, '{"a":1}', "a", "f")):
+        outlet.push(Frame((event,)))
+    data = outlet.push(Frame((ToolCall(1, '{"b"', "b", "g"),)))
+    assert [event["type"] for event in payloads(data)] == [
+        "content_block_stop",
+        "content_block_start",
+        "content_block_delta",
+    ]
+
+
+def test_pieces_for_a_block_that_is_closed_cannot_be_told() -> None:
+    """Text came between the pieces of a call, which no message can say: the answer is an error and not a mended one."""
+    events: list[Event] = [Started("c", "m", 1), ToolCall(0, "{", "a", "f"), Text("so"), ToolCall(0, "}"), Finished()]
+    for stream in (True, False):
+        with pytest.raises(UpstreamFailed):
+            write(outlet_for(message(stream=stream)), [Frame((event,)) for event in events])
 
 
 def test_other_choices_have_no_place() -> None:

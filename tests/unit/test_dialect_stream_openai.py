@@ -511,3 +511,23 @@ def test_a_body_without_end_is_refused() -> None:
     frames = [frame for _ in range(66) for frame in inlet.feed(piece)]
     assert type(failure(frames)) is errors.UpstreamFailed
     assert list(inlet.close()) == []
+
+
+@pytest.mark.parametrize("content", [7, True, {"text": "secret"}])
+def test_content_that_is_no_text_is_an_error(content: Any) -> None:
+    """It has no event, so relaying it would send what no check has seen."""
+    streamed = read_stream(OPENAI, chat(stream=True), sse(chunk([delta({"content": content})]), STOP))
+    whole = {"id": "c", "choices": [{"index": 0, "message": {"content": content}, "finish_reason": "stop"}]}
+    for frames in (streamed, pump(OPENAI.inlet(chat(), False), [dumps(whole)])):
+        (failed,) = events_of(frames)
+        assert type(failed) is Failed
+        assert type(failed.error) is UpstreamFailed
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_reasoning_that_is_no_text_is_kept_where_checks_see_it(name: str) -> None:
+    """It is unknown, as any field is that we cannot read; it reaches the client only as such."""
+    thought = {"steps": ["secret"]}
+    whole = {"id": "c", "choices": [{"index": 0, "message": {name: thought}, "finish_reason": "stop"}]}
+    frames = pump(OPENAI.inlet(chat(), False), [dumps(whole)])
+    assert Unknown({"openai": {name: thought}}) in events_of(frames)
