@@ -39,8 +39,8 @@ def fit_head(vectors: Array, labels: list[str], outside: Array, *, encoder: str)
     counts = np.bincount(y)
     logistic = bool(counts.min() >= ENOUGH and len(intents) > 1)
     layer = _layer(x, y, outside, logistic=logistic)
-    held, truth = _held_out(x, y, outside, logistic=logistic)
-    calibration = calibrate(held, truth, prior=5.0 if logistic else 0.6)
+    held, rows = held_out(x, y, outside, logistic=logistic)
+    calibration = calibrate(held, y[rows].tolist(), prior=5.0 if logistic else 0.6)
     return Head(encoder, "logistic" if logistic else "centroid", intents, layer, calibration)
 
 
@@ -57,15 +57,15 @@ def _layer(x: Array, y: Array, outside: Array, *, logistic: bool) -> Layer:
     return Layer(weights, biases, x, starts, outside)
 
 
-def _held_out(x: Array, y: Array, outside: Array, *, logistic: bool) -> tuple[list[Signals], list[int]]:
-    """The signals of examples under layers that did not see them, and their intents."""
+def held_out(x: Array, y: Array, outside: Array, *, logistic: bool) -> tuple[list[Signals], list[int]]:
+    """The signals of examples under layers that did not see them, and which rows they are. `y` ascending."""
     held: list[Signals] = []
-    truth: list[int] = []
+    rows: list[int] = []
     for fold in _folds(y, logistic=logistic):
         layer = _layer(x[~fold], y[~fold], outside, logistic=logistic)
         held += [layer.signals(row) for row in x[fold]]
-        truth += y[fold].tolist()
-    return held, truth
+        rows += np.flatnonzero(fold).tolist()
+    return held, rows
 
 
 def _folds(y: Array, *, logistic: bool) -> Iterator[Array]:
