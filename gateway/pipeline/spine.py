@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from gateway.core.answer import Answer, Refusal
-from gateway.core.errors import ClientGone, DeadlineExceeded, GatewayFault, Internal, Unavailable
+from gateway.core.errors import NAMES, ClientGone, DeadlineExceeded, GatewayFault, Internal, Unavailable
 from gateway.core.events import Frame
 from gateway.core.exchange import Exchange
 from gateway.core.ports import Decider, Dialect
@@ -86,8 +86,8 @@ class Spine:
             outcome, error = _outcome_of(fault), fault.name
         except ClientGone:
             outcome = "client_gone"
-        except asyncio.CancelledError:
-            outcome = "client_gone" if client.gone else "gateway_error"
+        except asyncio.CancelledError:  # while the client was being told of it
+            outcome, error = ("client_gone", "") if client.gone else ("gateway_error", NAMES[Unavailable])
         finally:
             self.inflight -= 1
             for undo in exchange.cleanup:
