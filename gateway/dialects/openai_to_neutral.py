@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from gateway.core.request import Body
+from gateway.dialects.image_url import image_of
 from gateway.dialects.neutral import (
-    ImagePart,
     Neutral,
     Part,
     ResponseFormat,
@@ -35,8 +34,6 @@ _NOTHING: dict[str, Any] = {
     "frequency_penalty": 0, "presence_penalty": 0, "reasoning_effort": "none", "functions": [],
 }  # fmt: skip
 """Values that ask for what happens anyway."""
-
-_DATA_URL = re.compile(r"data:([\w.+/-]+);base64,", re.ASCII)
 
 
 def to_neutral(body: Body) -> Neutral:
@@ -125,14 +122,7 @@ def _part(part: Body, path: str) -> Part:
         raise untranslatable(path, f"parts of type {named[:40]!r} have no counterpart at the chosen model's provider")
     image = part.get("image_url")
     url = image.get("url") if type(image) is dict else image
-    if type(url) is not str:
-        raise untranslatable(f"{path}.image_url.url", "it is no string")
-    match = _DATA_URL.match(url)
-    if match is not None:
-        return ImagePart(f"{path}.image_url", media_type=match[1], data=url[match.end() :])
-    if not url.startswith(("https://", "http://")):
-        raise untranslatable(f"{path}.image_url.url", "it is neither a base64 data URL nor an http(s) URL")
-    return ImagePart(f"{path}.image_url", url=url)
+    return image_of(url, f"{path}.image_url", f"{path}.image_url.url")
 
 
 def _call(call: Body, path: str) -> ToolUsePart:

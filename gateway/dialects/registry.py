@@ -7,10 +7,11 @@ from types import MappingProxyType
 
 from gateway.core.ports import Dialect
 from gateway.core.request import Body
-from gateway.dialects import anthropic_to_neutral, openai_to_neutral
+from gateway.dialects import anthropic_to_neutral, openai_to_neutral, responses_to_neutral
 from gateway.dialects.anthropic import Anthropic
 from gateway.dialects.neutral import Neutral
 from gateway.dialects.openai import OpenAI
+from gateway.dialects.responses import Responses
 
 
 def dialects() -> Mapping[str, Dialect]:
@@ -18,6 +19,7 @@ def dialects() -> Mapping[str, Dialect]:
     readers: Mapping[str, Callable[[Body], Neutral]] = {
         OpenAI.name: openai_to_neutral.to_neutral,
         Anthropic.name: anthropic_to_neutral.to_neutral,
+        Responses.name: responses_to_neutral.to_neutral,
     }
-    found: tuple[Dialect, ...] = (OpenAI(readers), Anthropic(readers))
+    found: tuple[Dialect, ...] = (OpenAI(readers), Anthropic(readers), Responses())
     return MappingProxyType({dialect.name: dialect for dialect in found})

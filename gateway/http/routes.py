@@ -23,11 +23,13 @@ EXCHANGES: tuple[tuple[str, str, Operation], ...] = (
     ("/completions", "openai", "completions"),
     ("/embeddings", "openai", "embeddings"),
     ("/messages", "anthropic", "chat"),
+    ("/responses", "responses", "chat"),
 )
 
 ROOTS: Mapping[str, tuple[str, ...]] = {
     "openai": ("/v1", "", "/openai/v1"),
     "anthropic": ("/v1", "/anthropic/v1"),
+    "responses": ("/v1", "", "/openai/v1"),
 }
 """SDKs differ in whether `base_url` ends in `/v1`, so both are answered."""
 

@@ -62,4 +62,5 @@ PATHS = {
     ("openai", "completions"): "/v1/completions",
     ("openai", "embeddings"): "/v1/embeddings",
     ("anthropic", "chat"): "/v1/messages",
+    ("responses", "chat"): "/v1/responses",
 }

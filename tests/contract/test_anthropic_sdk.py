@@ -163,7 +163,7 @@ def test_structured_outputs(client: anthropic.Anthropic) -> None:
 
 def test_a_length_stop(client: anthropic.Anthropic) -> None:
     """An answer cut by `max_tokens` says so."""
-    made = client.messages.create(model="noise", max_tokens=4, messages=ask("a"))
+    made = client.messages.create(model="demo", max_tokens=4, messages=ask("count to 50"))
     assert made.stop_reason == "max_tokens"
 
 

@@ -1,0 +1,169 @@
+"""Events as the stream events of a response, each with its number; and the response object itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.core.errors import GatewayFault
+from gateway.core.events import ChoiceFinished, Event, Reasoning, Started, Text, ToolCall, Unknown, Usage
+from gateway.core.request import Body
+from gateway.dialects import openai_extra
+from gateway.dialects.responses_extra import unwrap, usage_object
+from gateway.dialects.responses_items import CallItem, Item, MessageItem, ReasoningItem, Wire
+
+_ECHOED: dict[str, Any] = {
+    "instructions": None, "max_output_tokens": None, "metadata": {}, "parallel_tool_calls": True, "temperature": None,
+    "text": {"format": {"type": "text"}}, "tool_choice": "auto", "tools": [], "top_p": None, "truncation": "disabled",
+}  # fmt: skip
+"""What a response tells of its request, with what is told when the request did not say. As it stands after masking."""
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+class ResponseWriter:
+    """Writes one answer. Only the first choice has a place in this dialect."""
+
+    def __init__(self, body: Body, alias: str, exchange_id: str, now: int) -> None:
+        """`now`: Unix seconds, for upstreams that do not tell when."""
+        self._id = exchange_id
+        self._head: dict[str, Any] = {"id": f"resp_{exchange_id}", "object": "response", "created_at": now}
+        self._alias = alias
+        self._echo = {name: default if body.get(name) is None else body[name] for name, default in _ECHOED.items()}
+        self._reasoning = {"effort": None, "summary": None, **(body.get("reasoning") or {})}
+        self._number = 0
+        self._started = False
+        self._said: MessageItem | ReasoningItem | None = None
+        """The item that takes text now."""
+        self._calls: dict[int, CallItem] = {}
+        self._open: list[Item] = []
+        self._done: dict[int, Wire] = {}
+        self._next = 0
+        self._finish = ""
+        self._usage: Usage | None = None
+
+    def write(self, events: Sequence[Event]) -> list[Wire]:
+        """The stream events that say `events`."""
+        out: list[Wire] = []
+        for event in events:
+            if getattr(event, "choice", 0) == 0:
+                self._write(event, out)
+        return self._numbered(out)
+
+    def finish(self) -> list[Wire]:
+        """Everything up to the end of a whole answer."""
+        reason = _INCOMPLETE.get(self._finish)
+        return self._end(
+            "incomplete" if reason else "completed", {"incomplete_details": {"reason": reason}} if reason else {}
+        )
+
+    def block(self) -> list[Wire]:
+        """The ending of an answer that a check stopped."""
+        return self._end("incomplete", {"incomplete_details": {"reason": "content_filter"}})
+
+    def fail(self, fault: GatewayFault) -> list[Wire]:
+        return self._end("failed", {"error": {"code": fault.code or "server_error", "message": fault.message}})
+
+    def response(self, status: str, **fields: Any) -> dict[str, Any]:
+        return {
+            **self._head,
+            "status": status,
+            "background": False,
+            "error": None,
+            "incomplete_details": None,
+            "model": self._alias,
+            "output": [self._done[index] for index in sorted(self._done)],
+            "previous_response_id": None,
+            "reasoning": self._reasoning,
+            "store": False,
+            **self._echo,
+            "usage": usage_object(self._usage),
+            **fields,
+        }
+
+    def _numbered(self, wires: list[Wire]) -> list[Wire]:
+        for wire in wires:
+            wire["sequence_number"] = self._number
+            self._number += 1
+        return wires
+
+    def _write(self, event: Event, out: list[Wire]) -> None:
+        match event:
+            case Started():
+                self._head["created_at"] = event.created or self._head["created_at"]
+                self._start(out)
+            case Text() if event.text:
+                refusal = openai_extra.unwrap(event.extra).get("refusal") is True
+                if not isinstance(self._said, MessageItem) or self._said.refusal is not refusal:
+                    self._say(MessageItem(f"msg_{self._id}_{self._next}", self._next, refusal=refusal), out)
+                out.append(self._said.add(event.text))  # type: ignore[union-attr]
+            case Reasoning() if event.text:
+                if not isinstance(self._said, ReasoningItem):
+                    self._say(ReasoningItem(f"rs_{self._id}_{self._next}", self._next), out)
+                out.append(self._said.add(event.text))  # type: ignore[union-attr]
+            case ToolCall():
+                self._call(event, out)
+            case Unknown():
+                self._unknown(unwrap(event.fields), out)
+            case ChoiceFinished():
+                self._finish = event.reason
+            case Usage():
+                self._usage = event
+
+    def _start(self, out: list[Wire]) -> None:
+        if not self._started:
+            self._started = True
+            for kind in ("created", "in_progress"):
+                out.append({"type": f"response.{kind}", "response": self.response("in_progress")})
+
+    def _say(self, item: MessageItem | ReasoningItem, out: list[Wire]) -> None:
+        self._hush("completed", out)
+        self._said = item
+        self._begin(item, out)
+
+    def _hush(self, status: str, out: list[Wire]) -> None:
+        if self._said is not None:
+            self._close(self._said, status, out)
+            self._said = None
+
+    def _begin(self, item: Item, out: list[Wire]) -> None:
+        self._start(out)
+        self._open.append(item)
+        self._next += 1
+        out.extend(item.begin())
+
+    def _close(self, item: Item, status: str, out: list[Wire]) -> None:
+        self._open.remove(item)
+        out.extend(item.end(status))
+        self._done[item.index] = item.item(status)
+
+    def _call(self, event: ToolCall, out: list[Wire]) -> None:
+        call = self._calls.get(event.call)
+        if call is None:
+            self._hush("completed", out)
+            index = self._next
+            call_id = event.id or f"call_{self._id}_{event.call}"
+            call = self._calls[event.call] = CallItem(f"fc_{self._id}_{index}", index, call_id, event.name or "")
+            self._begin(call, out)
+        if event.arguments:
+            out.append(call.add(event.arguments))
+
+    def _unknown(self, own: dict[str, Any], out: list[Wire]) -> None:
+        """A whole item that no check reads."""
+        if "item" not in own:
+            return
+        self._start(out)
+        self._hush("completed", out)
+        for kind in ("added", "done"):
+            out.append({"type": f"response.output_item.{kind}", "output_index": self._next, "item": own["item"]})
+        self._done[self._next] = own["item"]
+        self._next += 1
+
+    def _end(self, status: str, fields: dict[str, Any]) -> list[Wire]:
+        """What is open is closed first: a client may have built on it."""
+        out: list[Wire] = []
+        self._start(out)
+        self._said = None
+        for item in list(self._open):
+            self._close(item, "completed" if status == "completed" else "incomplete", out)
+        out.append({"type": f"response.{status}", "response": self.response(status, **fields)})
+        return self._numbered(out)
