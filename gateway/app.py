@@ -16,6 +16,7 @@ from gateway.admission.admit import ChargeTokens
 from gateway.config import Config
 from gateway.configuring.problems import ConfigError, Problem
 from gateway.console.recent import Recent
+from gateway.console.records import record_routes
 from gateway.console.routes import console_routes
 from gateway.core.clock import Clock, SystemClock
 from gateway.core.ports import Recorder
@@ -164,6 +165,7 @@ class Gateway:
                 *model_routes(self._doors.visible, self._dialects, self._started, self.metrics.reject),
                 *health_routes(self.readiness, self.status.degraded, page, configuration.schema_bytes),
                 *console_routes(self.recent, self._doors.may_watch),
+                *record_routes(self.recent, self._doors.may_watch),
             ],
             exception_handlers=error_handlers(self._dialects, self.metrics.reject),
             openapi_config=None,
