@@ -33,8 +33,8 @@ class Aftermath:
         self._queue: deque[tuple[Receipt, tuple[Recorder, ...]]] = deque()
         self._wake: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
+        self._under_way: asyncio.Task[None] | None = None
         self._crashed = crashed or (lambda _name, _error: None)
-        self._closing = False
         self.dropped: dict[str, int] = {r.name: 0 for r in recorders if not r.essential}
 
     def __len__(self) -> int:
@@ -66,13 +66,17 @@ class Aftermath:
                     self._crashed(recorder.name, error)
 
     async def close(self, limit: float = 10.0) -> None:
-        """Drains what is left, for at most `limit` seconds."""
-        self._closing = True
+        """Drains what is left, for at most `limit` seconds; what is lost then is reported as a crash of `aftermath`."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        async with asyncio.timeout(limit):
-            await self.drain()
+        try:
+            async with asyncio.timeout(limit):
+                if self._under_way is not None:
+                    await self._under_way
+                await self.drain()
+        except TimeoutError as late:
+            self._crashed("aftermath", late)
 
     async def _work(self) -> None:
         assert self._wake is not None
@@ -80,4 +84,5 @@ class Aftermath:
             await self._wake.wait()
             await asyncio.sleep(_BATCH_PAUSE)
             self._wake.clear()
-            await asyncio.shield(self.drain())
+            self._under_way = asyncio.create_task(self.drain(), name="aftermath-drain")
+            await asyncio.shield(self._under_way)  # stopping the worker must not lose the receipt it is at

@@ -100,18 +100,16 @@ class Spine:
         """Answers, and tells the client of any fault, cleanly or in the stream."""
         delivery: Delivery | None = None
         try:
-            async with asyncio.timeout(exchange.remaining()):
-                answer = await self._decide(exchange)
+            async with asyncio.timeout(exchange.remaining()) as deadline:
+                answer = await self._decide(exchange, client)
                 if answer is not None and answer.refusal is not None:
                     await client.refuse(answer.refusal)
                     return "refused"
                 delivery = self._delivery(exchange, client)
                 await self._answer(exchange, client, delivery, answer)
             return await _close(client, delivery)
-        except TimeoutError:
-            fault: GatewayFault = DeadlineExceeded("The request's deadline passed before it was answered.")
         except GatewayFault as known:
-            fault = known
+            fault: GatewayFault = known
             if isinstance(fault, Internal):
                 self._crashed(exchange, fault.__cause__ or fault)
         except ClientGone:
@@ -121,16 +119,20 @@ class Spine:
                 raise
             fault = Unavailable("The gateway is stopping; send the request again.")
         except Exception as bug:
-            self._crashed(exchange, bug)
-            fault = Internal("The gateway failed on this request; it has been logged.")
+            if isinstance(bug, TimeoutError) and deadline.expired():
+                fault = DeadlineExceeded("The request's deadline passed before it was answered.")
+            else:
+                self._crashed(exchange, bug)
+                fault = Internal("The gateway failed on this request; it has been logged.")
         if delivery is not None and client.committed:
             await delivery.fail(fault)
         else:
             await client.fault(fault)
         raise fault
 
-    async def _decide(self, exchange: Exchange) -> Answer | None:
+    async def _decide(self, exchange: Exchange, client: Client) -> Answer | None:
         answer = await self._stages(exchange, self._pipeline.head)
+        client.watch()  # the body is read: from here on a client that leaves ends this, whatever it waits for
         if answer is None:
             answer = await self._stages(exchange, self._pipeline.lanes[exchange.route].deciders)
         exchange.answer = answer
@@ -159,7 +161,6 @@ class Spine:
 
     async def _answer(self, exchange: Exchange, client: Client, delivery: Delivery, answer: Answer | None) -> None:
         if answer is None:
-            client.watch()
             await self._dispatcher.run(exchange, delivery)
             return
         assert answer.response is not None, "an answer that is not a refusal has a response"
