@@ -15,6 +15,8 @@ RETRY_AFTER_CAP = 60.0
 
 _CREDENTIALS = ("authorization", "x-api-key", "api-key")
 _DROPPED = frozenset({*_CREDENTIALS, "cookie", "proxy-authorization"})
+_FINAL = frozenset({"insufficient_quota", "not_cached"})
+"""Codes of faults that SDKs would retry by their status, in vain."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
@@ -27,7 +29,7 @@ def decode(raw: Headers) -> tuple[dict[str, str], str | None]:
     credential: str | None = None
     for name in _CREDENTIALS:
         value_text = headers.get(name)
-        if value_text is not None and credential is None:
+        if value_text is not None and not credential:
             scheme, _, rest = value_text.partition(" ")
             credential = rest.strip() if scheme.lower() == "bearer" else value_text.strip()
     for name in _DROPPED & headers.keys():
@@ -109,7 +111,7 @@ def of_fault(fault: GatewayFault) -> Headers:
         seconds = min(RETRY_AFTER_CAP, max(0.0, fault.retry_after))
         out.append((b"retry-after", str(math.ceil(seconds)).encode()))
         out.append((b"retry-after-ms", str(math.ceil(seconds * 1000)).encode()))
-    if fault.wire.openai_type == "insufficient_quota":
+    if fault.wire.openai_code in _FINAL:
         out.append((b"x-should-retry", b"false"))
     return out
 
