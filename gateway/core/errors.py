@@ -49,10 +49,8 @@ class GatewayFault(Exception):
         self.retry_after = retry_after
         """Seconds; becomes `Retry-After`, capped by the edge."""
         self.headers = dict(headers or {})
-        self.endpoint = ""
-        """`host:port` of the backend that it came from, for records."""
         self.upstream_status: int | None = None
-        """What that backend answered, for records."""
+        """What the backend answered, for records."""
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -172,7 +172,8 @@ class Upstream(Protocol):
 
     `affinity` names what the exchange belongs to (a session, a key), for upstreams of several endpoints that keep such
     together; empty: nothing. `turn` counts the calls of this exchange that the upstream has had already: a retry and a
-    hedge should not meet the same endpoint again."""
+    hedge should not meet the same endpoint again. `chose` is told the `host:port` that is called, before it is: a call
+    that is given up on can then be said to have hung there."""
 
     name: str
     trusted: bool
@@ -188,6 +189,7 @@ class Upstream(Protocol):
         headers: Mapping[str, str],
         affinity: str = "",
         turn: int = 0,
+        chose: Callable[[str], None] = ...,
     ) -> Reply: ...
 
 

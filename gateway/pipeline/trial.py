@@ -20,7 +20,7 @@ class Trial:
     """`record` is called once and `close` at least once, whatever happens."""
 
     __slots__ = (
-        "_cost", "_exchange", "_frames", "_model", "_reply", "_start", "_turn", "_upstream", "_why",
+        "_cost", "_endpoint", "_exchange", "_frames", "_model", "_reply", "_start", "_turn", "_upstream", "_why",
         "fault", "lead", "recorded", "seen", "span_id", "target",
     )  # fmt: skip
 
@@ -35,6 +35,7 @@ class Trial:
         self._cost = cost
         self._turn = turn
         self._start = exchange.elapsed()
+        self._endpoint = ""
         self._reply: Reply | None = None
         self._frames: AsyncIterator[Sequence[Frame]] | None = None
         self.target = target
@@ -55,8 +56,12 @@ class Trial:
             headers=exchange.headers,
             affinity=_affinity(exchange),
             turn=self._turn,
+            chose=self._chose,
         )
         self._frames = reply.frames()
+
+    def _chose(self, endpoint: str) -> None:
+        self._endpoint = endpoint
 
     def frames(self) -> AsyncIterator[Sequence[Frame]]:
         """From where reading stopped: the same iterator each time."""
@@ -98,7 +103,7 @@ class Trial:
             Attempt(
                 provider=self.target.provider,
                 model=self.target.model,
-                endpoint=reply.endpoint if reply else (fault.endpoint if fault else ""),
+                endpoint=reply.endpoint if reply else self._endpoint,
                 start=self._start,
                 end=exchange.elapsed(),
                 outcome=outcome,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import gateway
 from gateway.core.errors import BadRequest, GatewayFault, UpstreamFailed, UpstreamTimeout
@@ -64,6 +64,7 @@ class HttpUpstream:
         headers: Mapping[str, str],
         affinity: str = "",
         turn: int = 0,
+        chose: Callable[[str], None] = lambda _label: None,
     ) -> UpstreamReply:
         """See `core.ports.Upstream`. Raises the dialect's fault for an error status, UpstreamTimeout, UpstreamFailed, or
         BadRequest for an operation this provider does not have."""
@@ -76,19 +77,18 @@ class HttpUpstream:
         while lease is not None:
             ok: bool | None = None
             handed_over = False
+            chose(lease.endpoint.label)
             try:
                 reply = await self._converse(request, call, lease, sent, timeouts)
                 handed_over = True
                 return reply
             except HttpError as error:
                 fault = fault_of(error, streaming=False)
-                fault.endpoint = lease.endpoint.label
                 ok = says_of_health(fault)
                 tried.add(lease.endpoint)
                 if not isinstance(error, ConnectFailed) or len(tried) >= MAX_TRIED:
                     raise fault from None
             except GatewayFault as refused:
-                refused.endpoint = lease.endpoint.label
                 ok = says_of_health(refused)
                 raise
             finally:

@@ -48,6 +48,8 @@ async def test_the_second_answers_for_a_slow_first(talk: Converse, stream: bool)
         assert (reply.header("provider"), reply.header("attempts")) == ("two", "2")
         assert await ended(t) == [("up", "first", "cancelled"), ("two", "hedge", "ok")]
         assert await t.upstream.requests[0].ended() == "left"
+        ports = [attempt.endpoint.rpartition(":")[2] for attempt in t.ledger.all[0].attempts]
+        assert ports == [str(t.upstream.port), str(t.spare.port)]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from hypothesis import given, settings
@@ -46,7 +46,9 @@ class Script:
         headers: Mapping[str, str],
         affinity: str = "",
         turn: int = 0,
+        chose: Callable[[str], None] = lambda _label: None,
     ) -> Script:
+        chose("h:1")
         await self._turns()
         if self.end == "refuse":
             raise UpstreamRejected("no")
@@ -134,6 +136,7 @@ async def run(first: Script, second: Script | None, patience: int) -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert [trial.recorded for trial in trials] == [trial is not winner for trial in trials]
     assert len(made.attempts) == len(trials) - (winner is not None)
+    assert all(attempt.endpoint in ("h:1", "") for attempt in made.attempts)
     used = [script for script in (first, second) if script is not None][: len(trials)]
     for trial, script in zip(trials, used, strict=True):
         assert bool(script.closed) == (bool(script.opened) and trial is not winner)
