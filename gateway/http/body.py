@@ -68,28 +68,19 @@ class BodyReader:
 
     async def _read(self) -> bytes:
         self._asked = True
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        data: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            self.done = True
-            if len(data) > self._limit:
-                raise self._too_large()
-            return data
-        pieces = [data]
-        size = len(data)
-        while message.get("more_body"):
+        pieces: list[bytes] = []
+        size = 0
+        while not self.done:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            piece = message.get("body", b"")
+            piece: bytes = message.get("body", b"")
             size += len(piece)
+            self.done = not message.get("more_body")
             if size > self._limit:
                 raise self._too_large()
             pieces.append(piece)
-        self.done = True
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The request body is larger than the {self._limit} bytes that server.max_body allows.")
