@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from gateway.core.errors import GatewayFault
-from gateway.core.events import Blocked, Frame
+from gateway.core.events import Blocked, Finished, Frame, Started
 from gateway.core.exchange import Exchange
-from gateway.dialects.json_codec import encode
+from gateway.dialects.json_codec import decode, encode
+from gateway.dialects.model_name import ModelName
 from gateway.dialects.openai_errors import error_body
+from gateway.dialects.responses_extra import NAME
 from gateway.dialects.responses_items import Wire
 from gateway.dialects.responses_writer import ResponseWriter
 
@@ -24,12 +26,36 @@ class StreamOutlet:
 
     def __init__(self, exchange: Exchange) -> None:
         self._writer = _writer(exchange)
+        self._alias = exchange.asked().model
+        self._relays = True
 
     def push(self, frame: Frame) -> bytes:
+        if self._relays:
+            relayed = self._relayed(frame)
+            if relayed is not None:
+                return relayed
+            self._relays = False
         return _sse(self._writer.write(frame.events))
 
+    def _relayed(self, frame: Frame) -> bytes | None:
+        """The frame's own stream events, with our name for the model. None: they cannot be sent as they are."""
+        raw = frame.raw
+        if raw is None or frame.dialect != NAME or _is_body(frame):
+            return None
+        payloads = raw.split(b"\n")
+        wires: list[Wire] = [decode(payload) for payload in payloads]
+        if not self._writer.follow(wires):
+            return None
+        out: list[bytes] = []
+        for wire, payload in zip(wires, payloads, strict=True):
+            if "response" in wire and wire["response"].get("model") != self._alias:
+                wire["response"]["model"] = self._alias
+                payload = encode(wire)
+            out.append(_event(wire["type"], payload))
+        return b"".join(out)
+
     def finish(self) -> bytes:
-        return _sse(self._writer.finish())
+        return b"" if self._writer.ended else _sse(self._writer.finish())
 
     def fail(self, fault: GatewayFault) -> bytes:
         return _sse(self._writer.fail(fault))
@@ -39,19 +65,28 @@ class StreamOutlet:
 
 
 class FoldingOutlet:
-    """One body: what the last event of a stream would have held."""
+    """One body: what the last event of a stream would have held. If the upstream's own body came through unchanged, that
+    body is the answer, with only the model's name changed."""
 
     content_type = "application/json"
     streaming = False
 
     def __init__(self, exchange: Exchange) -> None:
         self._writer = _writer(exchange)
+        self._alias = exchange.asked().model
+        self._whole: Frame | None = None
 
     def push(self, frame: Frame) -> bytes:
-        self._writer.write(frame.events)
+        if frame.raw is not None and frame.dialect == NAME and _is_body(frame):
+            self._whole = frame
+        else:
+            self._writer.write(frame.events)
         return b""
 
     def finish(self) -> bytes:
+        whole = self._whole
+        if whole is not None and whole.raw is not None:
+            return ModelName(self._alias).put(whole.raw, whole.events[0].model)  # type: ignore[attr-defined]
         return encode(self._writer.finish()[-1]["response"])
 
     def fail(self, fault: GatewayFault) -> bytes:
@@ -62,4 +97,13 @@ class FoldingOutlet:
 
 
 def _sse(wires: list[Wire]) -> bytes:
-    return b"".join([b"event: " + wire["type"].encode() + b"\ndata: " + encode(wire) + b"\n\n" for wire in wires])
+    return b"".join([_event(wire["type"], encode(wire)) for wire in wires])
+
+
+def _event(name: str, payload: bytes) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + payload + b"\n\n"
+
+
+def _is_body(frame: Frame) -> bool:
+    """The frame is a whole reply in one body; of a stream, the first event and the last are never in one frame."""
+    return type(frame.events[0]) is Started and type(frame.events[-1]) is Finished

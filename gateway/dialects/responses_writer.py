@@ -10,13 +10,16 @@ from gateway.core.events import ChoiceFinished, Event, Reasoning, Started, Text,
 from gateway.core.request import Body
 from gateway.dialects import openai_extra
 from gateway.dialects.responses_extra import unwrap, usage_object
-from gateway.dialects.responses_items import CallItem, Item, MessageItem, ReasoningItem, Wire
+from gateway.dialects.responses_items import TEXT_DELTAS, CallItem, Item, MessageItem, ReasoningItem, Wire, item_of
 
 _ECHOED: dict[str, Any] = {
     "instructions": None, "max_output_tokens": None, "metadata": {}, "parallel_tool_calls": True, "temperature": None,
     "text": {"format": {"type": "text"}}, "tool_choice": "auto", "tools": [], "top_p": None, "truncation": "disabled",
 }  # fmt: skip
 """What a response tells of its request, with what is told when the request did not say. As it stands after masking."""
+OWN_REASONING = "rs_local_"
+"""Begins the ids of reasoning that no server keeps or can read again."""
+_ENDS = frozenset({"response.completed", "response.incomplete"})
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -40,6 +43,55 @@ class ResponseWriter:
         self._next = 0
         self._finish = ""
         self._usage: Usage | None = None
+        self._following: dict[int, Item] = {}
+        self.ended = False
+        """The last event is out, relayed as it came."""
+
+    # --- following what is relayed
+
+    def follow(self, wires: Sequence[Wire]) -> bool:
+        """Whether these events, sent as they are, continue what was sent. If so, the writer has taken notice of them.
+
+        The numbers tell: where a check held or dropped a frame there is a gap, and from then on everything is encoded, for
+        the events that end an item or the response repeat all its text.
+        """
+        number = self._number if self._started else wires[0].get("sequence_number")
+        if type(number) is not int or (not self._started and wires[0]["type"] != "response.created"):
+            return False
+        if [wire.get("sequence_number") for wire in wires] != list(range(number, number + len(wires))):
+            return False
+        for wire in wires:
+            self._notice(wire["type"], wire)
+        self._number = number + len(wires)
+        return True
+
+    def _notice(self, kind: str, wire: Wire) -> None:
+        index = wire.get("output_index", -1)
+        if "response" in wire:
+            self._started = True
+            self._head.update({name: wire["response"][name] for name in ("id", "created_at")})
+            self.ended = kind in _ENDS
+        elif kind == "response.output_item.added":
+            self._next = max(self._next, index + 1)
+            item = item_of(wire["item"], index)
+            if item is not None:
+                self._following[index] = item
+                self._open.append(item)
+                if isinstance(item, CallItem):
+                    self._calls[len(self._calls)] = item
+                else:
+                    self._said = item
+        elif kind == "response.output_item.done":
+            self._done[index] = wire["item"]
+            item = self._following.pop(index, None)
+            if item is not None:
+                self._open.remove(item)
+            if self._said is item:
+                self._said = None
+        elif index in self._following and kind in TEXT_DELTAS:
+            self._following[index].add(wire["delta"])
+
+    # --- writing
 
     def write(self, events: Sequence[Event]) -> list[Wire]:
         """The stream events that say `events`."""
@@ -96,10 +148,8 @@ class ResponseWriter:
                 if not isinstance(self._said, MessageItem) or self._said.refusal is not refusal:
                     self._say(MessageItem(f"msg_{self._id}_{self._next}", self._next, refusal=refusal), out)
                 out.append(self._said.add(event.text))  # type: ignore[union-attr]
-            case Reasoning() if event.text:
-                if not isinstance(self._said, ReasoningItem):
-                    self._say(ReasoningItem(f"rs_{self._id}_{self._next}", self._next), out)
-                out.append(self._said.add(event.text))  # type: ignore[union-attr]
+            case Reasoning():
+                self._think(event, unwrap(event.extra), out)
             case ToolCall():
                 self._call(event, out)
             case Unknown():
@@ -114,6 +164,22 @@ class ResponseWriter:
             self._started = True
             for kind in ("created", "in_progress"):
                 out.append({"type": f"response.{kind}", "response": self.response("in_progress")})
+
+    def _think(self, event: Reasoning, own: dict[str, Any], out: list[Wire]) -> None:
+        """What is sealed goes on as an item of its own: its id was told by the server, and an open item has another."""
+        sealed = own.get("sealed")
+        if type(sealed) is dict and isinstance(self._said, ReasoningItem) and self._said.id == sealed["id"]:
+            self._said.encrypted = sealed["encrypted_content"]
+            self._hush("completed", out)
+        elif type(sealed) is dict:
+            item = {"type": "reasoning", "status": "completed", "summary": [], **sealed}
+            self._unknown({"item": item}, out)
+        if not event.text:
+            return
+        summary = own.get("as") == "summary"
+        if not isinstance(self._said, ReasoningItem) or self._said.summary is not summary:
+            self._say(ReasoningItem(f"{OWN_REASONING}{self._id}_{self._next}", self._next, summary=summary), out)
+        out.append(self._said.add(event.text))  # type: ignore[union-attr]
 
     def _say(self, item: MessageItem | ReasoningItem, out: list[Wire]) -> None:
         self._hush("completed", out)
@@ -142,7 +208,9 @@ class ResponseWriter:
             self._hush("completed", out)
             index = self._next
             call_id = event.id or f"call_{self._id}_{event.call}"
-            call = self._calls[event.call] = CallItem(f"fc_{self._id}_{index}", index, call_id, event.name or "")
+            custom = unwrap(event.extra).get("type") == "custom"
+            item_id = f"{'ctc' if custom else 'fc'}_{self._id}_{index}"
+            call = self._calls[event.call] = CallItem(item_id, index, call_id, event.name or "", custom=custom)
             self._begin(call, out)
         if event.arguments:
             out.append(call.add(event.arguments))

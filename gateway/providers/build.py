@@ -20,7 +20,9 @@ from gateway.providers.config import (
 )
 from gateway.providers.endpoints import Endpoints
 from gateway.providers.http_client import HttpClient
+from gateway.providers.native import Polyglot
 from gateway.providers.prices import price_of
+from gateway.providers.profile import Profile
 from gateway.providers.upstream import HttpUpstream
 
 
@@ -43,13 +45,18 @@ def build(
         upstreams[name] = HttpUpstream(
             name,
             profile,
-            dialects[profile.dialect],
+            _dialect(profile, dialects),
             Endpoints(urls_of(config, profile), config.balance, clock),
             http.through(config.proxy.reveal()) if config.proxy else http,
             auth=auth_headers(profile.auth, config.api_key),
             key=KEYS.get(config.balance),
         )
     return upstreams
+
+
+def _dialect(profile: Profile, dialects: Mapping[str, Dialect]) -> Dialect:
+    first = dialects[profile.dialect]
+    return Polyglot(first, {named: dialects[named] for named in profile.native}) if profile.native else first
 
 
 def plans(models: Mapping[str, ModelConfig], providers: Mapping[str, ProviderConfig]) -> dict[str, ModelPlan]:

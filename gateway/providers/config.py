@@ -23,7 +23,7 @@ from gateway.providers.profile import ErrorRule, Params, Profile, StreamRules, T
 
 Problems = list[tuple[str, str]]
 _NOT_OURS = frozenset(("host", "content-length", "transfer-encoding", "connection", "accept-encoding", "te", "upgrade"))
-_OPERATOR = ("paths", "params", "finish_reasons", "errors", "stream", "headers", "forward", "trust", "auth")
+_OPERATOR = ("paths", "params", "finish_reasons", "errors", "stream", "headers", "forward", "trust", "auth", "native")
 
 
 class InvalidConfig(ValueError):
@@ -50,6 +50,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     that begin alike, whose prompt it has cached. The last two let go of an endpoint that has too much to do."""
     trust: Trust | None = None
     auth: AuthKind | None = None
+    native: list[str] | None = None
+    """Other dialects that it can be asked in, at the same address; what a client of one asks is then not translated."""
     proxy: Secret | None = None
     """URL of an HTTP proxy. The environment's proxies are not used."""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
@@ -145,6 +147,11 @@ def _one(config: ProviderConfig, dialects: Collection[str]) -> Iterable[tuple[st
         return
     if profile.dialect not in dialects:
         yield "type", f"{config.type!r} speaks the dialect {profile.dialect!r}, which this version does not have"
+    for at, named in enumerate(profile.native):
+        if named not in dialects and profile.dialect in dialects:
+            yield f"native[{at}]", _unknown("dialect", named, dialects)
+    if profile.native and "chat" in profile.paths:
+        yield "native", "cannot be set beside paths.chat: the path would be that of every dialect; use two providers"
     if config.discover is not None:
         yield "discover", "finding endpoints by DNS is not built yet; list them under endpoints"
     yield from _addresses(config, profile)

@@ -64,6 +64,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One provider, ready for `Upstream`."""
 
     dialect: str
+    native: tuple[str, ...] = ()
+    """Other dialects it is asked in, for clients that speak them: same address, same credential, nothing translated."""
     base_url: str | None = None
     auth: AuthKind = "bearer"
     key: Literal["required", "optional"] = "required"

@@ -1,5 +1,5 @@
 """The official `openai` SDK's Responses API, unmodified, over a real socket: a real llama.cpp server behind the gateway is
-asked for chat completions."""
+asked for chat completions, and, as the model `native`, in its own responses API."""
 
 from __future__ import annotations
 
@@ -41,9 +41,16 @@ def gateway(serve: Serve, fleet: Fleet, faults: FaultServer) -> Served:
         name: {"targets": [{"provider": "faults", "model": name}], "retry": {"attempts": 1}}
         for name in ("limited", "broken", "overflow", "seen", "fault:error-midway")
     }
+    providers = fleet.providers
+    (target,) = fleet.models["demo"]["targets"]
+    models["native"] = {"targets": [{"provider": "native", "model": target["model"]}]}
     return serve(
         {
-            "providers": {**fleet.providers, "faults": {"type": "openai-compatible", "base_url": faults.base_url}},
+            "providers": {
+                **providers,
+                "native": {**providers[target["provider"]], "native": ["responses"]},
+                "faults": {"type": "openai-compatible", "base_url": faults.base_url},
+            },
             "models": {**fleet.models, **models},
         }
     )
@@ -54,19 +61,24 @@ def client(gateway: Served) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="-", max_retries=0, timeout=30)
 
 
-def test_a_response(client: openai.OpenAI) -> None:
+BOTH = pytest.mark.parametrize("model", ["demo", "native"])
+
+
+@BOTH
+def test_a_response(client: openai.OpenAI, model: str) -> None:
     """`responses.create` gives a typed response with text, status and usage; nothing is said to be stored."""
-    made = client.responses.create(model="demo", input="hello there")
+    made = client.responses.create(model=model, input="hello there")
     assert made.output_text == "You said: hello there"
-    assert (made.object, made.model, made.status, made.error) == ("response", "demo", "completed", None)
+    assert (made.object, made.model, made.status, made.error) == ("response", model, "completed", None)
     assert made.to_dict()["store"] is False
     assert made.usage is not None
     assert made.usage.total_tokens == made.usage.input_tokens + made.usage.output_tokens > 0
 
 
-def test_a_stream(client: openai.OpenAI) -> None:
+@BOTH
+def test_a_stream(client: openai.OpenAI, model: str) -> None:
     """A stream begins with `response.created`, is numbered without a gap, and ends with `response.completed`."""
-    events = list(client.responses.create(model="demo", input="hello there", stream=True))
+    events = list(client.responses.create(model=model, input="hello there", stream=True))
     assert [event.sequence_number for event in events] == list(range(len(events)))
     assert [events[0].type, events[-1].type] == ["response.created", "response.completed"]
     assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == "You said: hello there"
@@ -75,29 +87,31 @@ def test_a_stream(client: openai.OpenAI) -> None:
     assert len({event.response.id for event in events if hasattr(event, "response")}) == 1
 
 
-def test_the_stream_helper(client: openai.OpenAI) -> None:
+@BOTH
+def test_the_stream_helper(client: openai.OpenAI, model: str) -> None:
     """The SDK's own accumulating helper, which checks identities and order, is satisfied with our events."""
-    with client.responses.stream(model="demo", input="hello") as stream:
+    with client.responses.stream(model=model, input="hello") as stream:
         snapshots = [event.snapshot for event in stream if event.type == "response.output_text.delta"]
         final = stream.get_final_response()
     assert snapshots[-1] == final.output_text == "You said: hello"
 
 
+@BOTH
 @pytest.mark.parametrize("stream", [False, True])
-def test_tools(client: openai.OpenAI, stream: bool) -> None:
+def test_tools(client: openai.OpenAI, stream: bool, model: str) -> None:
     """A call comes back with its id, name and arguments; its result, beside the items given back, is understood."""
     items: Any = [{"role": "user", "content": "get_weather in Berlin"}]
     if stream:
-        with client.responses.stream(model="demo", input=items, tools=[WEATHER]) as events:
+        with client.responses.stream(model=model, input=items, tools=[WEATHER]) as events:
             made: Any = events.get_final_response()
     else:
-        made = client.responses.create(model="demo", input=items, tools=[WEATHER])
+        made = client.responses.create(model=model, input=items, tools=[WEATHER])
     (call,) = [item for item in made.output if item.type == "function_call"]
     assert (call.name, call.status) == ("get_weather", "completed")
     assert isinstance(json.loads(call.arguments), dict)
     items += [item.to_dict() for item in made.output]
     items.append({"type": "function_call_output", "call_id": call.call_id, "output": "sunny"})
-    after = client.responses.create(model="demo", input=items, tools=[WEATHER])
+    after = client.responses.create(model=model, input=items, tools=[WEATHER])
     assert "sunny" in after.output_text
 
 
