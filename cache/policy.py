@@ -60,7 +60,6 @@ class OnlyIfCached:
         answer = await self._inner.decide(exchange) if self._inner is not None else None
         if answer is None and HEADER in exchange.headers and "only-if-cached" in control_of(exchange):
             raise NotCached(
-                f"No cached answer for this request, and {HEADER} says only-if-cached. Ask without it to call a model.",
-                headers={"x-should-retry": "false"},
+                f"No cached answer for this request, and {HEADER} says only-if-cached. Ask without it to call a model."
             )
         return answer
