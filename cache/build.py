@@ -18,6 +18,7 @@ from cache.exact import ExactCache
 from cache.key import Keyer
 from cache.policy import OnlyIfCached
 from cache.semantic import SemanticCache
+from cache.singleflight import Coalesce, Flights
 from cache.stores import ExactStore, StoreDown, VectorStore
 from cache.tap import CacheTap, Shelf
 from cache.writer import Writer
@@ -39,6 +40,7 @@ class RouteCache(msgspec.Struct, frozen=True):
     exact: Decider | None
     semantic: Decider | None
     tap: Transform | None
+    coalesce: Decider | None = None
 
 
 class Caches:
@@ -66,6 +68,7 @@ class Caches:
         """The multiplexed connection, for others who need one; None without Redis."""
         self._server: QdrantLink | None = None
         self._exact: dict[str, ExactStore] = {}
+        self._flights: dict[str, Flights] = {}
         self._vectors: dict[str, VectorStore] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -113,6 +116,7 @@ class Caches:
         stats: dict[str, Mapping[str, float]] = {"writer": self.writer.stats()}
         stats |= {f"{name}.exact": store.stats() for name, store in self._exact.items()}
         stats |= {f"{name}.semantic": store.stats() for name, store in self._vectors.items()}
+        stats |= {f"{name}.coalescing": flights.stats() for name, flights in self._flights.items()}
         if self.redis is not None:
             stats["redis"] = self.redis.stats()
         return stats
@@ -125,6 +129,7 @@ class Caches:
         if config.exact is not None:
             store = self._exact[name] = self._exact_store(name, config.exact)
             exact = ExactCache(keyer, store)
+            self._flights[name] = Flights()
         if config.semantic is not None:
             semantic = self._semantic(name, config, config.semantic, keyer)
         if semantic is not None:
@@ -136,9 +141,11 @@ class Caches:
             config.exact.ttl if config.exact is not None else 0.0,
             self._vectors.get(name),
             config.semantic.ttl if config.semantic is not None else 0.0,
+            self._flights.get(name),
         )
         tap = CacheTap(shelf, self.writer) if config.used else None
-        self.routes[name] = RouteCache(exact, semantic, tap)
+        coalesce = Coalesce(self._flights[name]) if name in self._flights else None
+        self.routes[name] = RouteCache(exact, semantic, tap, coalesce)
 
     def _semantic(self, name: str, config: CacheConfig, semantic: SemanticConfig, keyer: Keyer) -> Decider:
         embed = self._embed

@@ -14,6 +14,7 @@ import msgspec
 
 from cache.notes import EXACT, SEMANTIC, ExactNote, SemanticNote
 from cache.record import Entry, pack
+from cache.singleflight import Flights
 from cache.stores import ExactStore, VectorStore
 from cache.writer import Job, Writer
 from gateway.core.events import Event, Reasoning, Text, ToolCall
@@ -35,6 +36,8 @@ class Shelf(msgspec.Struct, frozen=True):
     exact_ttl: float
     vectors: VectorStore | None
     vector_ttl: float
+    flights: Flights | None = None
+    """Who waits for an answer that is being made."""
 
 
 class CacheTap:
@@ -63,17 +66,39 @@ class CacheTap:
         created = exchange.clock.wall() / 1e9
         exact, semantic = exchange.facts.get(EXACT), exchange.facts.get(SEMANTIC)
         if exact is not None and self._shelf.exact is not None:
-            self._writer.offer(size, self._exact_job(self._shelf.exact, exact, response, created))
+            self._store_exact(
+                exchange, self._shelf.exact, exact, Entry(key=exact.key, response=response, created=created), size
+            )
         if semantic is not None and self._shelf.vectors is not None and not _redacted(exchange):
             self._writer.offer(size, self._semantic_job(self._shelf.vectors, semantic, response, created))
 
-    def _exact_job(self, store: ExactStore, note: ExactNote, response: Response, created: float) -> Job:
-        ttl = self._jittered(self._shelf.exact_ttl)
+    def keep_to_itself(self, exchange: Exchange) -> None:
+        """This answer may not be stored, so nobody need wait for it."""
+        note, flights = exchange.facts.get(EXACT), self._shelf.flights
+        if note is not None and flights is not None:
+            flights.unshared(note.key, exchange)
+
+    def _store_exact(self, exchange: Exchange, store: ExactStore, note: ExactNote, entry: Entry, size: int) -> None:
+        """Those who wait are told at once, and nobody asks a model between now and when the store has it."""
+        flights, ttl = self._shelf.flights, self._jittered(self._shelf.exact_ttl)
+        data: bytes | None = None
+        if flights is not None and flights.leads(note.key, exchange):
+            try:
+                data = pack(entry)
+            except (OverflowError, ValueError):
+                flights.unshared(note.key, exchange)
+            else:
+                flights.landed(note.key, data)
 
         async def write() -> None:
-            await store.put(note.id, pack(Entry(key=note.key, response=response, created=created)), ttl)
+            try:
+                await store.put(note.id, data or pack(entry), ttl)
+            finally:
+                if flights is not None and data is not None:
+                    flights.stored(note.key, data)
 
-        return write
+        if not self._writer.offer(size, write) and flights is not None and data is not None:
+            flights.stored(note.key, data)
 
     def _semantic_job(self, store: VectorStore, note: SemanticNote, response: Response, created: float) -> Job:
         ttl = self._jittered(self._shelf.vector_ttl)
@@ -107,6 +132,7 @@ class TapSession:
                 self._size += len(event.text)  # type: ignore[attr-defined]
             if kind is ToolCall or self._size > MAX_ANSWER:
                 self._folder = None  # whatever follows, this answer is not stored
+                self._tap.keep_to_itself(self._exchange)
             else:
                 folder.add(event)
         return (event,)
@@ -116,6 +142,8 @@ class TapSession:
             response = self._folder.close()
             if storable(self._exchange, response):
                 self._tap.store(self._exchange, response, self._size + 1024)
+            else:
+                self._tap.keep_to_itself(self._exchange)
         return ()
 
     async def settle(self) -> Sequence[Event]:

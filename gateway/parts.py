@@ -113,6 +113,7 @@ def pipeline(
             route=router.routes[name],
             exact_cache=made.routes[name].exact,
             semantic_cache=made.routes[name].semantic,
+            coalesce=made.routes[name].coalesce,
             checks=guards.checks,
             tap=made.routes[name].tap,
             restore=guards.restore,

@@ -30,6 +30,7 @@ class RouteParts(msgspec.Struct, frozen=True, kw_only=True):
     route: Decider
     exact_cache: Decider | None = None
     semantic_cache: Decider | None = None
+    coalesce: Decider | None = None
     checks: Sequence[Transform] = ()
     tap: Transform | None = None
     restore: Transform | None = None
@@ -67,6 +68,7 @@ def _lane(name: str, head: Sequence[Decider], parts: RouteParts) -> Lane:
         parts.route,  # intent -> canned, clarify, hand over, or a plan
         parts.exact_cache,  # after screening: a blocked request reads no cache
         parts.semantic_cache,
+        parts.coalesce,  # last: only what would call a model waits for an identical call under way
     )
     transforms = (
         *parts.checks,  # on masked text, so the user's own data does not trip them

@@ -89,7 +89,7 @@ async def test_gauges_tell_what_is_held() -> None:
     await caches.start()
     await ask(caches, exchange(Q), "Lima.")
     stats = caches.stats()
-    assert set(stats) == {"writer", "default.exact", "default.semantic"}
+    assert set(stats) == {"writer", "default.exact", "default.semantic", "default.coalescing"}
     assert stats["default.exact"]["entries"] == stats["default.semantic"]["entries"] == 1
     assert stats["writer"]["written"] == 2
     await caches.close()
