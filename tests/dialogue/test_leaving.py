@@ -62,6 +62,19 @@ async def test_leaving_before_the_upstreams_first_byte(talk: Converse, how: str,
         assert t.spare.requests == []
 
 
+@pytest.mark.parametrize("how", LEAVES)
+@pytest.mark.parametrize("size", [70_000, 300_000, 5_000_000])
+async def test_leaving_with_a_large_request(talk: Converse, how: str, size: int) -> None:
+    """Reading is paused while a large body waits to be taken; a client that leaves after it is noticed all the same."""
+    async with talk() as t, Left(t):
+        t.upstream.sequence("m", "hang-before-headers")
+        async with RawClient(t.url) as client:
+            await client.send(post(asking("x" * size)))
+            await t.upstream.received(1)
+            leave(client, how)
+            await gone(t, 1)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_leaving_after_the_upstreams_headers(talk: Converse, stream: bool) -> None:
     """Headers from the upstream are no content: nothing was sent, and the call is dropped all the same."""
