@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from typing import Any
 
-from gateway.core.receipt import Attempt, Receipt
+from gateway.core.events import Usage
+from gateway.core.receipt import Attempt, Receipt, Stage
+from gateway.core.verdict import Verdict
 
-_MOST = 500
+MOST = 500
+MOST_AT_ONCE = 200
+"""Receipts in one answer of the API."""
 
 
 class Recent:
@@ -16,18 +21,13 @@ class Recent:
     name = "console"
     essential = False
 
-    def __init__(self, most: int = _MOST) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self.instance = secrets.token_hex(4)
+        """Tells a page that it talks to another process, or to this one after a restart: numbers begin again."""
         self._rows: deque[tuple[int, Receipt]] = deque(maxlen=most)
-        self._count = 0
-        self._hits = 0
-        self._lookups = 0
-        self._refused = 0
-        self._failed = 0
-        self._masked = 0
-        self._tokens = 0
-        self._cost = 0.0
-        self._saved = 0.0
         self._overheads: deque[int] = deque(maxlen=most)
+        self._count = self._hits = self._lookups = self._refused = self._failed = self._masked = self._tokens = 0
+        self._cost = self._saved = 0.0
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -41,8 +41,9 @@ class Recent:
         self._refused += receipt.outcome == "refused"
         self._failed += receipt.outcome in ("gateway_error", "upstream_error", "cut")
         self._masked += sum(verdict.count for verdict in receipt.verdicts if verdict.action == "mask")
-        if receipt.usage is not None and receipt.answer == "generated":
-            self._tokens += receipt.usage.input_tokens + receipt.usage.output_tokens
+        for attempt in receipt.attempts:
+            if attempt.usage is not None:
+                self._tokens += attempt.usage.input_tokens + attempt.usage.output_tokens
         self._cost += receipt.cost_usd or 0.0
         self._saved += receipt.saved_usd or 0.0
         if receipt.overhead is not None:
@@ -52,8 +53,10 @@ class Recent:
         return next((receipt for _, receipt in reversed(self._rows) if receipt.id == id), None)
 
     def since(self, after: int) -> dict[str, Any]:
-        """Totals, and the receipts numbered above `after`, oldest first."""
+        """Totals, and the newest receipts numbered above `after`, oldest first."""
+        first = max(after, self._count - MOST_AT_ONCE)
         return {
+            "instance": self.instance,
             "last": self._count,
             "totals": {
                 "requests": self._count,
@@ -67,7 +70,7 @@ class Recent:
                 "saved_usd": self._saved,
                 "overhead_p50_ms": _median_ms(self._overheads),
             },
-            "receipts": [row_of(number, receipt) for number, receipt in self._rows if number > after],
+            "receipts": [row_of(number, receipt) for number, receipt in self._rows if number > first],
         }
 
 
@@ -76,18 +79,24 @@ def _median_ms(values: deque[int]) -> float | None:
     return ordered[len(ordered) // 2] / 1e6 if ordered else None
 
 
+def _ms(nanoseconds: int | None) -> float | None:
+    return nanoseconds / 1e6 if nanoseconds is not None else None
+
+
 def row_of(number: int, receipt: Receipt) -> dict[str, Any]:
-    """One receipt as the page wants it: milliseconds, and nothing a user wrote (a receipt holds none)."""
+    """One receipt as the page wants it: milliseconds, and nothing a user wrote. Who asked is told by the key's id; the
+    names of users, sessions and tags are not told."""
     return {
         "number": number,
         "id": receipt.id,
         "opened_ms": receipt.opened // 1_000_000,
-        "ms": receipt.duration / 1e6,
-        "ttft_ms": receipt.ttft / 1e6 if receipt.ttft is not None else None,
-        "overhead_ms": receipt.overhead / 1e6 if receipt.overhead is not None else None,
+        "ms": _ms(receipt.duration),
+        "ttft_ms": _ms(receipt.ttft),
+        "overhead_ms": _ms(receipt.overhead),
         "outcome": receipt.outcome,
         "status": receipt.status,
         "error": receipt.error,
+        "dialect": receipt.dialect,
         "operation": receipt.operation,
         "stream": receipt.stream,
         "route": receipt.route,
@@ -95,40 +104,65 @@ def row_of(number: int, receipt: Receipt) -> dict[str, Any]:
         "served_model": receipt.served_model,
         "answer": receipt.answer,
         "intent": receipt.intent,
+        "intent_score": receipt.intent_score,
         "cache": receipt.cache,
         "cache_reason": receipt.cache_reason,
         "cache_similarity": receipt.cache_similarity,
-        "guardrails": [
-            {
-                "check": v.check,
-                "action": v.action,
-                "side": v.side,
-                "count": v.count,
-                "ms": v.micros / 1000,
-                "reason": v.reason,
-            }
-            for v in receipt.verdicts
-        ],
-        "tokens_in": receipt.usage.input_tokens if receipt.usage else None,
-        "tokens_out": receipt.usage.output_tokens if receipt.usage else None,
+        "cache_age": receipt.cache_age,
+        "guardrails": [_check(verdict) for verdict in receipt.verdicts],
+        "usage": _usage(receipt.usage),
         "cost_usd": receipt.cost_usd,
+        "saved_usd": receipt.saved_usd,
+        "held_chars": receipt.held_chars,
+        "key": receipt.key_id,
+        "tenant": receipt.tenant,
         "trace_id": receipt.trace_id,
         "degraded": receipt.degraded,
-        "bars": [
-            {"name": s.name, "kind": "stage", "start_ms": s.start / 1e6, "end_ms": s.end / 1e6, "outcome": s.outcome}
-            for s in receipt.timeline
-        ]
-        + [_bar(attempt) for attempt in receipt.attempts],
+        "warnings": receipt.warnings,
+        "stages": [_stage(stage) for stage in receipt.timeline],
+        "attempts": [_attempt(attempt) for attempt in receipt.attempts],
     }
 
 
-def _bar(attempt: Attempt) -> dict[str, Any]:
+def _check(verdict: Verdict) -> dict[str, Any]:
     return {
-        "name": f"{attempt.provider} / {attempt.model}",
-        "kind": "attempt",
+        "check": verdict.check,
+        "action": verdict.action,
+        "side": verdict.side,
+        "count": verdict.count,
+        "category": verdict.category,
+        "score": verdict.score,
+        "reason": verdict.reason,
+        "ms": verdict.micros / 1000,
+    }
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    return {"name": stage.name, "start_ms": _ms(stage.start), "end_ms": _ms(stage.end), "outcome": stage.outcome}
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "provider": attempt.provider,
+        "model": attempt.model,
+        "endpoint": attempt.endpoint,
         "why": attempt.why,
-        "start_ms": attempt.start / 1e6,
-        "end_ms": attempt.end / 1e6,
-        "first_ms": (attempt.start + attempt.ttft) / 1e6 if attempt.ttft is not None else None,
+        "start_ms": _ms(attempt.start),
+        "end_ms": _ms(attempt.end),
+        "first_ms": _ms(attempt.start + attempt.ttft) if attempt.ttft is not None else None,
         "outcome": attempt.outcome,
+        "status": attempt.status,
+        "usage": _usage(attempt.usage),
+        "cost_usd": attempt.cost_usd,
+    }
+
+
+def _usage(usage: Usage | None) -> dict[str, int] | None:
+    if usage is None:
+        return None
+    return {
+        "input": usage.input_tokens,
+        "output": usage.output_tokens,
+        "cached": usage.cached_tokens,
+        "reasoning": usage.reasoning_tokens,
     }

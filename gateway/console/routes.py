@@ -21,7 +21,13 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
-_FILES = {"app.js": "text/javascript", "style.css": "text/css"}
+_FILES = {
+    "app.js": "text/javascript",
+    "view.js": "text/javascript",
+    "detail.js": "text/javascript",
+    "words.js": "text/javascript",
+    "style.css": "text/css",
+}
 
 
 def console_routes(recent: Recent, allowed: Allowed) -> list[HTTPRouteHandler]:
@@ -36,7 +42,7 @@ def console_routes(recent: Recent, allowed: Allowed) -> list[HTTPRouteHandler]:
     @get("/console/{name:str}", sync_to_thread=False)
     def asset(name: str) -> Response[bytes]:
         if name not in assets:
-            return Response(b"not found", status_code=404, media_type=MediaType.TEXT)
+            return Response(b"not found", status_code=404, media_type=MediaType.TEXT, headers=_HEADERS)
         return Response(assets[name], media_type=_FILES[name], headers=_HEADERS)
 
     @get("/console/api/receipts", sync_to_thread=False)
