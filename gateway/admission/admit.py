@@ -116,7 +116,8 @@ class Permit:
 
 
 class ChargeTokens:
-    """Recorder: what an answer cost in tokens goes to the counters that `permit` looked at. Never dropped."""
+    """Recorder: the tokens that upstreams worked through go to the counters that `permit` looked at, of attempts that
+    failed or were left by the client too, as far as their usage is known. Never dropped."""
 
     name = "charge_tokens"
     essential = True
@@ -125,9 +126,10 @@ class ChargeTokens:
         self._limiter = limiter
 
     async def record(self, receipt: Receipt) -> None:
-        if receipt.usage is None or not receipt.charges or receipt.answer in ("cached", "semantic"):
+        used = [attempt.usage for attempt in receipt.attempts if attempt.usage is not None]
+        tokens = sum(usage.input_tokens + usage.output_tokens for usage in used)
+        if not tokens:
             return
-        tokens = receipt.usage.input_tokens + receipt.usage.output_tokens
         for counter in receipt.charges:
             await self._limiter.take(counter, _NO_LIMIT, _MINUTE, tokens)
 
