@@ -93,6 +93,9 @@ async def serve(
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    # A thread that holds the interpreter (spans being sent, patterns over a long text) gives it back ten times sooner
+    # than by default, so that no request waits 5 ms for it.
+    sys.setswitchinterval(0.0005)
     server = gateway.server(fd, ready or (lambda address: gateway.logger.info("listening", address=address)))
     await server.serve()
     return 0 if server.started else 1

@@ -12,7 +12,7 @@ from gateway.core.exchange import Exchange, new_exchange_id
 from gateway.core.ports import Dialect
 from gateway.core.request import Operation
 from gateway.http import headers
-from gateway.http.asgi import Receive, Scope, Send
+from gateway.http.asgi import Receive, Scope, Send, hangup_of
 from gateway.http.body import BodyReader
 from gateway.http.responder import Responder
 from gateway.pipeline.spine import Spine
@@ -65,7 +65,8 @@ class Edge:
             trace=headers.trace(given, self._sample >= 1.0 or self._rng() < self._sample),
             timeout=headers.timeout(given, limits.timeout),
         )
-        client = Responder(exchange, self._dialects[dialect], reader, receive, send)
+        dialect_of = self._dialects[dialect]
+        client = Responder(exchange, dialect_of, reader, receive, send, hangup_of(scope))
         try:
             await self._spine.run(exchange, client)
         finally:

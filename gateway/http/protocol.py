@@ -15,6 +15,8 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from gateway.http.asgi import GONE, Hangup, hangup_of
+
 _LINGER = 1.0
 """Seconds in which what a refused client still sends is thrown away. Closing with unread bytes would reset the
 connection, and the client might lose the error that it is about to read."""
@@ -56,6 +58,9 @@ def guarded(bounds: Bounds, rejected: Rejected) -> type[HttpToolsProtocol]:
             for cycle in self._open():  # super tells the last one only; those before a pipelined one have lost it too
                 cycle.disconnected = True
                 cycle.message_event.set()
+                hangup = hangup_of(cycle.scope)
+                if hangup is not None:
+                    hangup.happen()
 
         def data_received(self, data: bytes) -> None:
             if self._refused:
@@ -87,6 +92,7 @@ def guarded(bounds: Bounds, rejected: Rejected) -> type[HttpToolsProtocol]:
             self._heading = True
             self._arm()
             super().on_message_begin()
+            self.scope["extensions"] = {GONE: Hangup(self.flow.resume_reading)}  # type: ignore[typeddict-item, dict-item]
 
         def on_headers_complete(self) -> None:
             if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
@@ -111,6 +117,8 @@ def guarded(bounds: Bounds, rejected: Rejected) -> type[HttpToolsProtocol]:
             self._seen = 0
             if not self._refused and not self._heading:
                 super().on_message_complete()
+                if len(self._open()) == 1:  # a large body has paused reading, and nobody sees a client leave meanwhile
+                    self.flow.resume_reading()
 
         def _open(self) -> list[RequestResponseCycle]:
             return [cycle for cycle in self._cycles if not cycle.response_complete]

@@ -9,7 +9,7 @@ from gateway.core.errors import BadRequest, GatewayFault
 from gateway.core.exchange import Exchange
 from gateway.core.ports import Dialect
 from gateway.http import headers
-from gateway.http.asgi import Headers, Receive, Send
+from gateway.http.asgi import Hangup, Headers, Receive, Send
 from gateway.http.body import BodyReader
 
 _STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
@@ -19,12 +19,23 @@ _JSON = "application/json"
 class Responder:
     """Implements the spine's `Client` on one ASGI request."""
 
-    def __init__(self, exchange: Exchange, dialect: Dialect, reader: BodyReader, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        dialect: Dialect,
+        reader: BodyReader,
+        receive: Receive,
+        send: Send,
+        hangup: Hangup | None,
+    ) -> None:
+        """`hangup`: tells when the client is gone; where the server offers none, ASGI's message is waited for."""
         self._exchange = exchange
         self._dialect = dialect
         self._reader = reader
         self._receive = receive
         self._send = send
+        self._hangup = hangup
+        self._task: asyncio.Task[object] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self.committed = False
         self.ended = False
@@ -32,20 +43,26 @@ class Responder:
         self.status = 0
 
     def watch(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "exchanges run in a task"
-        self._watcher = asyncio.create_task(self._until_gone(task))
+        self._task = asyncio.current_task()
+        if self._hangup is not None:
+            self._hangup.watch(self._left)
+        else:
+            self._watcher = asyncio.create_task(self._until_gone())
 
     def unwatch(self) -> None:
+        self._task = None
         if self._watcher is not None:
             self._watcher.cancel()
 
-    async def _until_gone(self, task: asyncio.Task[object]) -> None:
+    def _left(self) -> None:
+        if self._task is not None and not self.ended:
+            self.gone = True
+            self._task.cancel()
+
+    async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if not self.ended:
-            self.gone = True
-            task.cancel()
+        self._left()
 
     async def write(self, data: bytes, content_type: str, *, last: bool, streaming: bool) -> None:
         if not self.committed:

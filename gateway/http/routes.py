@@ -23,6 +23,7 @@ EXCHANGES: tuple[tuple[str, str, Operation], ...] = (
     ("/completions", "openai", "completions"),
     ("/embeddings", "openai", "embeddings"),
     ("/messages", "anthropic", "chat"),
+    ("/messages/count_tokens", "anthropic", "count_tokens"),
     ("/responses", "responses", "chat"),
 )
 
