@@ -57,7 +57,7 @@ class IntentRouter:
 
     async def decide(self, exchange: Exchange) -> Answer | None:
         request = exchange.asked()
-        turn = turn_of(request) if request.operation != "embeddings" else None
+        turn = turn_of(request) if request.operation in ("chat", "completions") else None
         intent = await self._intent(exchange, turn) if turn is not None else None
         then: Then | None = None
         if turn is not None and intent is not None:

@@ -1,4 +1,4 @@
-"""The Anthropic dialect: messages, both directions."""
+"""The Anthropic dialect: messages and the counting of their tokens, both directions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gateway.core.ports import Call, Inlet, Outlet
 from gateway.core.request import Body, Operation, Request
 from gateway.dialects import params as table
 from gateway.dialects.anthropic_body import read_message
+from gateway.dialects.anthropic_count import PATH, CountOutlet, read_count
 from gateway.dialects.anthropic_errors import error_body, model_list
 from gateway.dialects.anthropic_extra import NAME
 from gateway.dialects.anthropic_from_neutral import DEFAULT_MAX_TOKENS, from_neutral
@@ -49,6 +50,8 @@ class Anthropic:
         return read(operation, body)
 
     def outlet(self, exchange: Exchange) -> Outlet:
+        if exchange.operation == "count_tokens":
+            return CountOutlet(exchange)
         return StreamOutlet(exchange) if exchange.asked().stream else FoldingOutlet(exchange)
 
     def error(self, fault: GatewayFault, exchange_id: str) -> bytes:
@@ -62,8 +65,10 @@ class Anthropic:
     def call(self, request: Request, target: Target, stream: bool, params: Mapping[str, Any]) -> Call:
         """`request.body` is not written to: another target may need it. The client's own `anthropic-version` and
         `anthropic-beta` are laid over these headers by whoever sends the call."""
-        if request.operation != "chat":
+        chat = request.operation == "chat"
+        if not chat and request.operation != "count_tokens":
             raise no_operation(request.operation)
+        stream = stream and chat
         if request.dialect == NAME:
             body = _without_unsigned(dict(request.body))
         else:
@@ -74,10 +79,15 @@ class Anthropic:
             body["stream"] = True
         if params:
             table.apply(body, params)
-        body.setdefault("max_tokens", DEFAULT_MAX_TOKENS)
-        return Call("POST", "/messages", dict(_STREAM_HEADERS if stream else _HEADERS), encode(body), stream)
+        if chat:
+            body.setdefault("max_tokens", DEFAULT_MAX_TOKENS)
+        return Call(
+            "POST", "/messages" if chat else PATH, dict(_STREAM_HEADERS if stream else _HEADERS), encode(body), stream
+        )
 
     def inlet(self, request: Request, stream: bool) -> Inlet:
+        if request.operation == "count_tokens":
+            return WholeInlet(NAME, read_count)
         return StreamInlet(read_message) if stream else WholeInlet(NAME, read_message)
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayFault:

@@ -13,10 +13,11 @@ _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "
 
 def read(operation: Operation, body: Body) -> Request:
     """Raises `BadRequest` naming the field. `body` becomes the request's own and is not copied."""
-    if operation != "chat":
+    if operation not in ("chat", "count_tokens"):
         raise BadRequest(f"There is no {operation} in this API.")
     model = model_of(body)
-    _max_tokens(body)
+    if operation == "chat":
+        _max_tokens(body)
     slots: list[Slot] = []
     if "system" in body:
         _system(body, slots)
@@ -41,7 +42,7 @@ def read(operation: Operation, body: Body) -> Request:
         operation=operation,
         body=body,
         model=model,
-        stream=flag(body, "stream"),
+        stream=flag(body, "stream") and operation == "chat",
         include_usage=True,
         slots=slots,
     )

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 import gateway
 from gateway.core.errors import BadRequest, GatewayFault, UpstreamFailed, UpstreamTimeout
 from gateway.core.plan import Target, Timeouts
-from gateway.core.ports import Call, Dialect
+from gateway.core.ports import Call, Dialect, Reply
 from gateway.core.request import Request
 from gateway.providers.affinity import Key
+from gateway.providers.counting import CountedHere
 from gateway.providers.endpoints import Endpoint, Endpoints, Lease
 from gateway.providers.failures import fault_of, overridden, says_of_health
 from gateway.providers.http_client import HttpClient, HttpReply
@@ -65,9 +66,11 @@ class HttpUpstream:
         affinity: str = "",
         turn: int = 0,
         chose: Callable[[str], None] = lambda _label: None,
-    ) -> UpstreamReply:
+    ) -> Reply:
         """See `core.ports.Upstream`. Raises the dialect's fault for an error status, UpstreamTimeout, UpstreamFailed, or
-        BadRequest for an operation this provider does not have."""
+        BadRequest for an operation this provider does not have; tokens that it cannot count are estimated here."""
+        if request.operation == "count_tokens" and request.operation not in self._profile.operations:
+            return CountedHere(request)
         call = self._call(request, target)
         sent = self._headers(call, traceparent, headers)
         key = self._key(request, target, affinity) if self._key is not None else b""

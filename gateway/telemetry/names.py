@@ -62,5 +62,6 @@ PATHS = {
     ("openai", "completions"): "/v1/completions",
     ("openai", "embeddings"): "/v1/embeddings",
     ("anthropic", "chat"): "/v1/messages",
+    ("anthropic", "count_tokens"): "/v1/messages/count_tokens",
     ("responses", "chat"): "/v1/responses",
 }

@@ -244,3 +244,19 @@ def test_keys(serve: Serve, fleet: Fleet, tmp_path: Path) -> None:
     with pytest.raises(anthropic.RateLimitError) as limited:
         good.messages.create(model="demo", max_tokens=8, messages=ask("again"))
     assert float(limited.value.response.headers["retry-after"]) >= 1
+
+
+def test_tokens_are_counted(client: anthropic.Anthropic, fleet: Fleet) -> None:
+    """A provider of this dialect counts for itself; for another the gateway estimates, and says so."""
+    told: Any = {"system": "Be brief.", "messages": ask("hello there " * 50), "tools": [WEATHER]}
+    exact = client.messages.count_tokens(model="native", **told)
+    rough = client.messages.count_tokens(model="demo", **told)
+    made = client.messages.create(model="native", max_tokens=1, **told)
+    assert exact.input_tokens == made.usage.input_tokens + (made.usage.cache_read_input_tokens or 0)
+    assert "estimated" not in exact.to_dict()
+    assert rough.to_dict()["estimated"] is True
+    assert rough.input_tokens > 100
+    with pytest.raises(anthropic.NotFoundError):
+        client.messages.count_tokens(model="dmo", **told)
+    with pytest.raises(anthropic.BadRequestError):
+        client.messages.count_tokens(model="demo", messages=[])
