@@ -39,6 +39,10 @@ class Hangup:
         else:
             self._listen()
 
+    def unwatch(self) -> None:
+        """Forgets whom to tell: what is told would otherwise hold this, and this it."""
+        self._tell = None
+
     def happen(self) -> None:
         self.happened = True
         if self._tell is not None:

@@ -51,6 +51,8 @@ class Responder:
 
     def unwatch(self) -> None:
         self._task = None
+        if self._hangup is not None:
+            self._hangup.unwatch()
         if self._watcher is not None:
             self._watcher.cancel()
 
