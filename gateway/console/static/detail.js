@@ -88,15 +88,15 @@ function lane(scale, ...bars) {
 function stage(s, scale) {
   const tone = failed(s.outcome) ? "bad" : s.outcome === "refused" ? "refused" : s.outcome === "ok" || s.outcome === "cancelled" ? "stage" : "hit";
   const name = el("span", "name", plain(s.name));
-  if (s.outcome !== "ok") name.append(el("span", "badge " + (tone === "stage" ? "quiet" : tone), plain(s.outcome)));
+  if (s.outcome !== "ok") name.append(" ", el("span", "badge " + (tone === "stage" ? "quiet" : tone), plain(s.outcome)));
   return [name, lane(scale, [s.start_ms, s.end_ms, tone, `${plain(s.outcome)}: from ${ms(s.start_ms)} to ${ms(s.end_ms)}`]), el("span", "ms", ms(s.end_ms - s.start_ms))];
 }
 
 function attempt(a, scale) {
   const name = el("span", "name", el("b", "", a.model), ` at ${a.provider}`);
   name.title = `${a.model} at ${a.provider} (${a.endpoint || "no address"})`;
-  if (a.why !== "first") name.append(el("span", "badge quiet", plain(a.why)));
-  if (a.outcome !== "ok") name.append(el("span", "badge " + (failed(a.outcome) ? "bad" : "quiet"), plain(a.outcome) + (a.status && a.status !== 200 ? ` ${a.status}` : "")));
+  if (a.why !== "first") name.append(" ", el("span", "badge quiet", plain(a.why)));
+  if (a.outcome !== "ok") name.append(" ", el("span", "badge " + (failed(a.outcome) ? "bad" : "quiet"), plain(a.outcome) + (a.status && a.status !== 200 ? ` ${a.status}` : "")));
   const [from, first, to] = [a.start_ms, a.first_ms, a.end_ms];
   const bars = failed(a.outcome) || first === null
     ? [[from, to, failed(a.outcome) ? "bad" : "wait", `${plain(a.outcome)}: from ${ms(from)} to ${ms(to)}`]]

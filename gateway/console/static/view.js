@@ -78,7 +78,9 @@ function entry(r) {
   toggle.type = "button";
   toggle.setAttribute("aria-expanded", "false");
   toggle.setAttribute("aria-label", `${clock(r.opened_ms)}, ${outcome(r)}: details`);
-  const model = el("td", "model", el("span", "one", r.served_model && r.served_model !== r.model ? `${r.model} → ${r.served_model}` : r.model || missing));
+  const name = r.served_model && r.served_model !== r.model ? `${r.model} → ${r.served_model}` : r.model || missing;
+  const model = el("td", "", el("span", "one", name));
+  model.firstChild.title = name;
   if (r.route) model.append(el("small", "one", r.route));
   const tokens = r.usage ? `${count(r.usage.input)} / ${count(r.usage.output)}` : missing;
   row.append(
