@@ -19,20 +19,27 @@ _VARIABLE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<name>[A-Za-z_][A-Za-z0-
 _INT = re.compile(r"[-+]?\d+")
 _FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?")
 _MOST_NODES = 100_000
+_MOST_DEPTH = 64
+_MOST_FILE = 1024 * 1024
+"""Bytes of a file that is filled in: secrets are short, and a wrong path may lead to something endless."""
 
 
 def parse(text: str, environment: Mapping[str, str], base: Path) -> tuple[Any, list[Problem]]:
-    """The document's value and what is wrong with it. Relative `${file:...}` paths start at `base`."""
+    """The document's value and what is wrong with it: None only if it could not be read at all. An empty document is an
+    empty mapping. Relative `${file:...}` paths start at `base`."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"
         return None, [Problem(where, f"not valid YAML: {getattr(error, 'problem', None) or error}")]
+    except RecursionError:  # of the YAML library, far beyond our own bound
+        return None, [Problem("file", f"nested more than {_MOST_DEPTH} levels deep")]
     if node is None:
         return {}, []
     reader = _Reader(environment, base)
-    return reader.value(node, ""), reader.problems
+    value = reader.value(node, "")
+    return {} if value is None else value, reader.problems
 
 
 def filled(value: Any, environment: Mapping[str, str], base: Path) -> tuple[Any, list[Problem]]:
@@ -46,20 +53,33 @@ class _Reader:
         self._environment = environment
         self._base = base
         self._nodes = 0
+        self._depth = 0
         self.problems: list[Problem] = []
 
     def value(self, node: yaml.Node, path: str) -> Any:
-        self._nodes += 1
-        if self._nodes > _MOST_NODES:  # an alias can repeat a node, and repeats multiply
-            if self._nodes == _MOST_NODES + 1:
-                self.problems.append(Problem(path, f"the file expands to more than {_MOST_NODES} values"))
+        """An alias can repeat a node, and repeats multiply, or never end: so both count and depth are bounded, and with
+        the first that is over its bound the rest is given up."""
+        if self._nodes > _MOST_NODES:
             return None
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
+        self._nodes += 1
+        if self._nodes > _MOST_NODES:
+            self.problems.append(Problem(path, f"the file expands to more than {_MOST_NODES} values"))
+            return None
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        if self._depth == _MOST_DEPTH:
+            self.problems.append(
+                Problem(path.split(".")[0].split("[")[0], f"nested more than {_MOST_DEPTH} levels deep")
+            )
+            self._nodes = _MOST_NODES + 1
+            return None
+        self._depth += 1
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node, path)
             return [self.value(item, f"{path}[{at}]") for at, item in enumerate(node.value)]
-        assert isinstance(node, yaml.ScalarNode), "a node is a mapping, a sequence or a scalar"
-        return self._scalar(node, path)
+        finally:
+            self._depth -= 1
 
     def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
         out: dict[str, Any] = {}
@@ -94,15 +114,24 @@ class _Reader:
             return [self.fill_all(item, f"{path}[{at}]") for at, item in enumerate(value)]
         return self._fill(value, path) if isinstance(value, str) else value
 
+    def _file(self, name: str, path: str) -> str:
+        try:
+            with (self._base / name).open("rb") as file:
+                data = file.read(_MOST_FILE + 1)
+            if len(data) <= _MOST_FILE:
+                return data.decode("utf-8").strip()
+            why = f"larger than {_MOST_FILE} bytes"
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+        except ValueError as error:  # not UTF-8, or a null in the path
+            why = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "not a path"
+        self.problems.append(Problem(path, f"cannot read {name}: {why}"))
+        return ""
+
     def _fill(self, text: str, path: str) -> str:
         def one(match: re.Match[str]) -> str:
             if match["file"]:
-                file = self._base / match["file"]
-                try:
-                    return file.read_text("utf-8").strip()
-                except OSError as error:
-                    self.problems.append(Problem(path, f"cannot read {match['file']}: {error.strerror}"))
-                    return ""
+                return self._file(match["file"], path)
             found = self._environment.get(match["name"])
             if found is None or (found == "" and match["has"]):
                 found = match["default"]

@@ -286,7 +286,7 @@ async def test_many_at_once_never_pass_the_concurrency_limit(talk: Converse, tmp
         asked = [asyncio.create_task(ask(t, key)) for _ in range(30)]
         refused = [await t.receipt() for _ in range(26)]
         assert {receipt.status for receipt in refused} == {429}
-        assert len(t.upstream.requests) == 4
+        assert len(await t.upstream.received(4)) == 4
         gate.set()
         assert sorted([reply.status for reply in await asyncio.gather(*asked)]) == [200] * 4 + [429] * 26
         assert (await ask(t, key)).status == 200
