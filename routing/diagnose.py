@@ -82,7 +82,7 @@ def diagnose(head: Head, examples: Examples, *, below: float, margin: float) -> 
     """`examples`: those that `head` was fitted on. Fits again for each fold: as slow as fitting."""
     layer = head.layer
     y = np.repeat(np.arange(len(head.intents)), np.diff(layer.starts))
-    held, rows = held_out(layer.bank, y, layer.outside, logistic=head.kind == "logistic")
+    held, rows = held_out(layer.bank, y, layer.outside, logistic=head.kind == "logistic", pull=layer.pull)
     truth = y[rows].tolist()
     texts = _in_bank_order(examples)
     sure = [head.calibration.confidence(signals) for signals in held]

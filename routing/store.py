@@ -20,7 +20,7 @@ from routing.calibration import Calibration
 from routing.examples import Examples
 from routing.head import Head, Layer
 
-FITTING = 2
+FITTING = 3
 """Goes up with every change of the fitting or calibration."""
 _DIGEST = hashlib.sha256().digest_size
 _ARRAYS = ("weights", "biases", "bank", "starts", "outside")
@@ -31,6 +31,7 @@ class _Meta(msgspec.Struct):
     kind: str
     intents: tuple[str, ...]
     calibration: Calibration
+    pull: float
 
 
 def head_key(examples: Examples, encoder: str) -> str:
@@ -39,7 +40,7 @@ def head_key(examples: Examples, encoder: str) -> str:
 
 def save_head(directory: Path, key: str, head: Head) -> None:
     """Written aside and renamed, so that a reader sees a whole file or none. Raises OSError."""
-    meta = msgspec.json.encode(_Meta(head.encoder, head.kind, head.intents, head.calibration))
+    meta = msgspec.json.encode(_Meta(head.encoder, head.kind, head.intents, head.calibration, head.layer.pull))
     buffer = io.BytesIO()
     arrays = {name: getattr(head.layer, name) for name in _ARRAYS}
     np.savez(buffer, meta=np.frombuffer(meta, np.uint8), **arrays)
@@ -65,7 +66,7 @@ def load_head(directory: Path, key: str, encoder: str) -> Head | None:
         return None
     with np.load(io.BytesIO(data[_DIGEST:]), allow_pickle=False) as file:
         meta = msgspec.json.decode(file["meta"].tobytes(), type=_Meta)
-        layer = Layer(**{name: file[name] for name in _ARRAYS})
+        layer = Layer(**{name: file[name] for name in _ARRAYS}, pull=meta.pull)
     head = Head(meta.encoder, meta.kind, meta.intents, layer, meta.calibration)
     return head if head.encoder == encoder else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -258,3 +259,18 @@ def test_rows_become_examples() -> None:
         training_rows([rows[0], {"text": "b"}])
     with pytest.raises(ExamplesError, match="in scope"):
         training_rows(rows[1:])
+
+
+def test_the_nearest_example_counts_where_examples_say_so() -> None:
+    """Intents that are each many small clumps are read by the nearest example; plain clouds by the layer alone."""
+    x, clump = clouds(150, 8, spread=0.5)
+    labels = [f"i{int(name[1:]) % 3}" for name in clump]
+    head = fit_head(x, labels, NONE, encoder="e")
+    assert head.layer.pull > 0
+    fresh, clump = clouds(150, 4, spread=0.5, seed=1)
+    truth = [f"i{int(name[1:]) % 3}" for name in clump]
+    layer = msgspec.structs.replace(head.layer, pull=0.0)
+    plain = msgspec.structs.replace(head, layer=layer)
+    right = [sum(h.read(v).best == t for v, t in zip(fresh, truth, strict=True)) for h in (head, plain)]
+    assert right[0] > right[1] + 20
+    assert fit_head(*clouds(4, 20), NONE, encoder="e").layer.pull == 0
