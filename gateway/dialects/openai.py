@@ -1,4 +1,4 @@
-"""The OpenAI dialect: chat completions, legacy completions and embeddings, both directions."""
+"""The OpenAI dialect: chat completions, legacy completions, embeddings, both ways; reranking and images, relayed."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from gateway.dialects.openai_from_neutral import from_neutral
 from gateway.dialects.openai_inlet import StreamInlet
 from gateway.dialects.openai_outlet import StreamOutlet
 from gateway.dialects.openai_read import read
+from gateway.dialects.openai_relayed import PATHS, read_images, read_relayed, read_reranked
 from gateway.dialects.openai_render import render_chat, render_text
 from gateway.dialects.openai_writer import ChatWriter, TextWriter
 from gateway.dialects.upstream_faults import fault_of
 from gateway.dialects.whole_inlet import WholeInlet
 
-_PATHS: Mapping[Operation, str] = {
+_PATHS: Mapping[str, str] = {
     "chat": "/chat/completions",
     "completions": "/completions",
     "embeddings": "/embeddings",
+    **PATHS,
 }
 _HEADERS = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"}
 _STREAM_HEADERS = {**_HEADERS, "accept": "text/event-stream"}
@@ -49,10 +51,10 @@ class OpenAI:
     # --- the client's side
 
     def read(self, operation: Operation, body: Body) -> Request:
-        return read(operation, body)
+        return read_relayed(operation, body) if operation in PATHS else read(operation, body)
 
     def outlet(self, exchange: Exchange) -> Outlet:
-        if exchange.operation == "embeddings":
+        if exchange.operation == "embeddings" or exchange.operation in PATHS:
             return RelayOutlet(exchange)
         chat = exchange.operation == "chat"
         if exchange.asked().stream:
@@ -73,7 +75,7 @@ class OpenAI:
         """Streams always ask for usage: the outlet tells it to clients that asked, and keeps it from those that did not.
         `request.body` is not written to: another target may need it."""
         operation = request.operation
-        stream = stream and operation != "embeddings"
+        stream = stream and operation in ("chat", "completions")
         body = self._body(request, params)
         body["model"] = target.model
         if stream:
@@ -97,6 +99,8 @@ class OpenAI:
     def inlet(self, request: Request, stream: bool) -> Inlet:
         if request.operation == "embeddings":
             return WholeInlet(NAME, read_embeddings)
+        if request.operation in PATHS:
+            return WholeInlet(NAME, read_reranked if request.operation == "rerank" else read_images)
         chat = request.operation == "chat"
         whole = _whole_chat if chat else _whole_completion
         if not stream:

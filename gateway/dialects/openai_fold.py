@@ -71,13 +71,16 @@ class FoldingOutlet:
 
 
 class RelayOutlet:
-    """Bodies with nothing in them that a check reads (embeddings): relayed with the model's name changed, never folded."""
+    """Bodies with nothing in them that a check reads (vectors, scores, images): relayed with the model's name changed, never
+    folded."""
 
     content_type = "application/json"
     streaming = False
 
     def __init__(self, exchange: Exchange) -> None:
         self._name = ModelName(exchange.asked().model)
+        self._named = exchange.operation == "embeddings"
+        """Clients want a model's name there, also where the upstream tells none."""
         self._raw: bytes | None = None
         self._model = ""
 
@@ -92,7 +95,7 @@ class RelayOutlet:
     def finish(self) -> bytes:
         if self._raw is None:
             raise Internal("This answer cannot be made from events; it can only be relayed.")
-        return self._name.put(self._raw, self._model)
+        return self._name.put(self._raw, self._model) if self._model or self._named else self._raw
 
     def fail(self, fault: GatewayFault) -> bytes:
         return error_body(fault)

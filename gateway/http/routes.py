@@ -22,6 +22,8 @@ EXCHANGES: tuple[tuple[str, str, Operation], ...] = (
     ("/chat/completions", "openai", "chat"),
     ("/completions", "openai", "completions"),
     ("/embeddings", "openai", "embeddings"),
+    ("/rerank", "openai", "rerank"),
+    ("/images/generations", "openai", "images"),
     ("/messages", "anthropic", "chat"),
     ("/messages/count_tokens", "anthropic", "count_tokens"),
     ("/responses", "responses", "chat"),

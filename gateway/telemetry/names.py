@@ -61,6 +61,8 @@ PATHS = {
     ("openai", "chat"): "/v1/chat/completions",
     ("openai", "completions"): "/v1/completions",
     ("openai", "embeddings"): "/v1/embeddings",
+    ("openai", "rerank"): "/v1/rerank",
+    ("openai", "images"): "/v1/images/generations",
     ("anthropic", "chat"): "/v1/messages",
     ("anthropic", "count_tokens"): "/v1/messages/count_tokens",
     ("responses", "chat"): "/v1/responses",
