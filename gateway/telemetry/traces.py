@@ -1,7 +1,8 @@
 """The recorder that sends traces: the SDK's OTLP client, around our own encoding and queue.
 
-A receipt's spans are made and encoded in the aftermath, on the event loop: it takes about 30 µs, and in the sender's
-thread the same work would hold the interpreter for milliseconds at a time, in the middle of somebody's request.
+A receipt's spans are made and encoded in the aftermath, on the event loop, which takes about 35 µs. The sender's thread
+is the worse place, because it then holds the interpreter in the middle of somebody's request: with 256 receipts a second,
+the slowest of 2,500 short exchanges on a socket took 21 ms beside such a thread and 0.3 ms with the work on the loop.
 """
 
 from __future__ import annotations
