@@ -241,3 +241,17 @@ def test_the_request_goes_on_as_it_came() -> None:
     assert asked.body["input"] == sent
     with pytest.raises(Untranslatable):
         RESPONSES.call(chat(), TARGET, True, {})
+
+
+def test_a_cut_anywhere_is_never_a_whole_answer() -> None:
+    """Cut at each byte: without its last event's JSON the answer ends in `Failed`; what was relayed has no terminal event."""
+    data = named(*stream())
+    whole = data.rindex(b"}") + 1
+    for cut in range(0, len(data), 3):
+        frames = pump(RESPONSES.inlet(request(), True), [data[:cut]])
+        assert (Finished() in events_of(frames)) is (cut >= whole), cut
+        if cut < whole:
+            assert type(frames[-1].events[-1]) is Failed
+            out = outlet()
+            sent = b"".join([out.push(frame) for frame in frames[:-1]])
+            assert b"response.completed" not in sent
