@@ -50,14 +50,15 @@ class OutputCheck:
         scanner = self._scanner_of(exchange)
         if scanner is None:
             return None
-        if rules.mode == "off" and exchange.request is not None and exchange.request.stream:
+        if rules.mode == "off" and exchange.asked().stream:
             exchange.verdicts.append(
                 Verdict(rules.name, "not_scanned", "output", 0, rules.category, None, "off_on_streams")
             )
             return None
         if rules.action == "flag":
             return Flagged(exchange, rules.name, rules.category, scanner)
-        whole = rules.mode == "full"
+        # Of an answer that is not streamed nothing leaves before its end, so there is nothing to settle piece by piece.
+        whole = rules.mode == "full" or not exchange.asked().stream
         return Held(
             exchange,
             rules.name,

@@ -53,6 +53,7 @@ class Held:
         self._action = action
         self._closed = closed
         self._whole = whole
+        self._streams = exchange.asked().stream
         self._tracks: dict[tuple[str, int, int], Track] = {}
         self._unknown: dict[int, UnknownTrack] = {}
         self._count = 0
@@ -120,7 +121,7 @@ class Held:
             return out
         track = self._track(event)
         out += self._stopped(track, track.push(event))  # type: ignore[arg-type]
-        if track.held > self._exchange.held_chars:
+        if self._streams and track.held > self._exchange.held_chars:
             self._exchange.held_chars = track.held
         return out
 
