@@ -92,6 +92,7 @@ class Spine:
             self.inflight -= 1
             for undo in exchange.cleanup:
                 undo()
+            exchange.cleanup.clear()  # some of them hold the exchange, and it them: no work for the cycle collector
             receipt = receipt_of(exchange, outcome, error, client.status)
             self._aftermath.put(receipt)
         return receipt
