@@ -114,8 +114,8 @@ def _anthropic(events: list[Any]) -> tuple[str, dict[str, Any] | None, list[str]
 class World(Talk):
     """Adds: a question in either dialect, many at a time, each with the receipt it left."""
 
-    async def see(self, dialect: str, model: str, stream: bool) -> Saw:
-        body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 99, "stream": stream}
+    async def see(self, dialect: str, model: str, stream: bool, text: str = "hi") -> Saw:
+        body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 99, "stream": stream}
         return of_reply(dialect, await self.http.post(PATHS[dialect], json=body))
 
     async def receipts(self, count: int) -> dict[str, Receipt]:
@@ -126,11 +126,15 @@ class World(Talk):
 
 
 @asynccontextmanager
-async def world(base: Path, models: dict[str, Any]) -> AsyncIterator[World]:
-    """`models`: more entries of that section; `up` is the server that misbehaves, `two` the one that does not."""
+async def world(base: Path, models: dict[str, Any], **types: str) -> AsyncIterator[World]:
+    """`models`: more entries of that section; `up` is the server that misbehaves, `two` the one that does not. `types`: more
+    names for the first, as providers of other types."""
     async with FaultServer(pause=PAUSE) as upstream, FaultServer() as spare:
         spare.script("m", ["from spare"])
-        config = configuration.of_value(settings(upstream, spare, models=models), base)
+        more = {
+            name: {"type": kind, "api_key": "sk-test", "base_url": upstream.base_url} for name, kind in types.items()
+        }
+        config = configuration.of_value(settings(upstream, spare, models=models, providers=more), base)
         ledger = Ledger()
         gateway = Gateway(config, base, logger=logs.setup("off"), recorders=[ledger])
         limits = httpx.Limits(max_connections=64)
