@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -35,6 +36,18 @@ PLAIN = [
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from([*PLAIN, *SECRETS]), max_size=16).map("".join)
 AROUND = st.lists(st.sampled_from(PLAIN), max_size=16).map("".join)
+
+
+DENIED = CONFIG["words"].deny[0]  # type: ignore[index]
+WHOLE = re.compile(rf"(?<![^\W_]){DENIED}(?![^\W_])")
+"""The phrase as the check means it: not inside a longer word."""
+
+
+def part_words(text: str) -> int:
+    """How often the phrase stands inside a longer word ("bluebirdThe") before it first stands alone: those may be
+    sent, and nothing after them."""
+    first = WHOLE.search(text)
+    return text[: first.start() if first else len(text)].count(DENIED)
 
 
 def guards() -> Guards:
@@ -90,7 +103,8 @@ def test_nothing_forbidden_is_ever_sent(before: str, secret: str, after: str, da
         ]
         sent = "".join(event.text for event in run(events) if isinstance(event, Text | Reasoning))
         assert secret not in sent
-        assert "project bluebird" not in sent
+        assert sent.count(DENIED) <= part_words(text)
+        assert not any(match.end() < len(sent) for match in WHOLE.finditer(sent))
         assert "never tell the gate code of the ninth pier" not in sent
 
 
