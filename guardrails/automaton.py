@@ -92,10 +92,13 @@ class Phrases:
     def find(self, text: str, begin: int = 0) -> list[Span]:
         if self._surely_not(text, begin):
             return []
-        spans = [
+        return resolve(self.found(text, begin))
+
+    def found(self, text: str, begin: int = 0) -> list[Span]:
+        """Every phrase by itself, in order of their ends; unlike those of `find` they may overlap."""
+        return [
             Span(self._kind, start, end) for start, end in self._matches(text, begin) if self._whole(text, start, end)
         ]
-        return resolve(spans)
 
     def _surely_not(self, text: str, begin: int) -> bool:
         """A quick no. For pieces of a stream: plain ASCII in which no phrase even begins."""

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.core.exchange import Exchange
 from gateway.core.ports import Transform
-from guardrails import pii, secret_tokens
+from guardrails import pii, secret_tokens, toxicity
 from guardrails.automaton import Phrases
 from guardrails.config import TRAITS, GuardrailConfig
 from guardrails.injection.check import Injection
@@ -29,6 +29,7 @@ CATEGORIES = {
     "phrases": "denied_phrase",
     "prompt_leak": "prompt_leak",
     "json_schema": "invalid_json",
+    "toxicity": "toxicity",
 }
 """What the client is told. Public, and stable."""
 
@@ -98,19 +99,30 @@ def _always(scanner: Scanner) -> ScannerOf:
 
 
 def scanner_of(check: GuardrailConfig) -> Scanner:
-    """The scanner of a `pii`, `secrets` or `phrases` check. Equal checks share one: it has no state, and takes
+    """The scanner of a `pii`, `secrets`, `phrases` or `toxicity` check. Equal checks share one: it has no state, and takes
     megabytes."""
-    parts = (check.use, check.entities, check.regions, check.patterns, check.words, check.ner, check.deny)
+    parts = (
+        check.use,
+        check.entities,
+        check.regions,
+        check.patterns,
+        check.words,
+        check.ner,
+        check.deny,
+        check.threshold,
+    )
     return _scanner(msgspec.json.encode(parts))
 
 
 @lru_cache(maxsize=64)
 def _scanner(spec: bytes) -> Scanner:
-    use, entities, regions, patterns, words, ner, deny = msgspec.json.decode(spec)
+    use, entities, regions, patterns, words, ner, deny, threshold = msgspec.json.decode(spec)
     if use == "secrets":
         return secret_tokens.scanner()
     if use == "phrases":
         return Phrases(deny, kind="PHRASE")
+    if use == "toxicity":
+        return toxicity.scanner(threshold or toxicity.THRESHOLD)
     assert use == "pii", use
     wanted = entities or pii.DEFAULT
     model = None

@@ -18,7 +18,7 @@ Action = Literal["mask", "block", "flag", "repair"]
 Scope = Literal["latest_turn", "user", "tool_results", "assistant"]
 StreamMode = Literal["hold", "window", "full", "off"]
 
-LATER = ("toxicity", "topic", "brand", "remote")
+LATER = ("topic", "brand", "remote")
 """Names kept for checks that this version does not have. Asking for one is an error, because a check that is
 configured and does nothing is worse than none."""
 
@@ -80,6 +80,7 @@ TRAITS: Mapping[str, Traits] = {
     "injection": _traits("input retrieved", "block flag", "threshold scope"),
     "phrases": _traits(_BOTH, "mask block flag", "deny restore scope stream", "hold full"),
     "prompt_leak": _traits("output", "block flag", "stream", "window full"),
+    "toxicity": _traits(_BOTH, "block flag", "threshold scope stream", "window full"),
     "json_schema": _traits("output", "repair block", "then attempts stream", "full"),
 }
 

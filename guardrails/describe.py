@@ -91,5 +91,7 @@ _KNOWN = {
     "injection": "payloads that only state a task, and harmful asks told as a story; scripts other than the trained ones",
     "phrases": "other spellings, synonyms, translations",
     "prompt_leak": "paraphrase, translation, encodings, prompts of fewer than eight words or without spaces",
+    "toxicity": "whatever its English list does not spell out: paraphrase, allusion, sarcasm, context, letters spaced out, "
+    "other languages; quotations and reports of hateful speech are hits; harmful requests in polite words are not",
     "json_schema": "answers to requests that ask for no JSON",
 }

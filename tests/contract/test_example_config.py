@@ -44,10 +44,11 @@ guardrails:
   phrases:   {use: phrases, on: [input, output], deny: ["project bluebird"], action: block, on_error: closed, deadline: 10ms}
   prompt-leak: {use: prompt_leak, on: [output], action: block, stream: window, on_error: closed, deadline: 20ms}
   json:      {use: json_schema, on: [output], action: repair, then: retry, attempts: 2, on_error: closed, deadline: 20ms}
+  toxicity:  {use: toxicity, on: [output], action: block, stream: window, on_error: open, deadline: 60ms}
 
 routes:
   default:
-    guardrails: [private, secrets, attacks, phrases, prompt-leak, json]
+    guardrails: [private, secrets, attacks, phrases, prompt-leak, toxicity, json]
     cache:
       partition: user
       exact: {ttl: 1h, max_entries: 10000, evict: lru}

@@ -20,6 +20,7 @@ FINE: dict[str, Any] = {
     "phrases": {"use": "phrases", "on": ["input", "output"], "deny": ["project bluebird"], "action": "block", "on_error": "closed"},
     "prompt-leak": {"use": "prompt_leak", "on": ["output"], "action": "block", "stream": "window", "on_error": "closed"},
     "json": {"use": "json_schema", "on": ["output"], "action": "repair", "then": "retry", "attempts": 2, "on_error": "closed"},
+    "toxicity": {"use": "toxicity", "on": ["output"], "action": "block", "stream": "window", "on_error": "open"},
 }  # fmt: skip
 
 
@@ -33,12 +34,12 @@ def found(**changes: Any) -> list[tuple[str, str]]:
 
 
 def test_the_contracts_example_has_no_problems_and_builds() -> None:
-    """All but toxicity, which this version does not have."""
+    """Every check of the documented example is one that this version has."""
     checks = {name: GuardrailConfig(**check) for name, check in FINE.items()}
     assert list(problems(checks)) == []
     guards = build(checks, list(checks))
     assert [check.name for check in guards.screen._checks] == ["private", "secrets", "attacks", "phrases"]
-    assert [check.name for check in guards.checks] == ["private", "secrets", "phrases", "prompt-leak", "json"]
+    assert [check.name for check in guards.checks] == ["private", "secrets", "phrases", "prompt-leak", "json", "toxicity"]
     assert guards.restore.name == "restore"
 
 
@@ -47,7 +48,7 @@ def test_the_contracts_example_has_no_problems_and_builds() -> None:
     [
         ({"on_error": None}, ".on_error", "missing"),
         ({"on_error": None, "action": "block"}, ".on_error", "closed"),
-        ({"use": "toxicity", "action": "block"}, ".use", "not part of this version"),
+        ({"use": "topic", "action": "block"}, ".use", "not part of this version"),
         ({"use": "injection", "on": ["output"], "action": "block"}, ".on", "cannot run on output"),
         ({"use": "injection", "action": "mask"}, ".action", "cannot mask"),
         ({"use": "secrets", "entities": ["PERSON"]}, ".entities", "means nothing"),
