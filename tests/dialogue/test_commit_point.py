@@ -36,7 +36,9 @@ async def test_a_failure_before_content_goes_to_the_next_target(talk: Converse, 
 async def test_a_clients_mistake_is_not_tried_elsewhere(talk: Converse) -> None:
     """A 400 of the upstream is the client's to know, and another target would say the same."""
     async with talk(models=TWO) as t:
-        t.upstream.reply("m", 400, {"error": {"message": "bad temperature", "type": "x", "param": "temperature", "code": None}})
+        t.upstream.reply(
+            "m", 400, {"error": {"message": "bad temperature", "type": "x", "param": "temperature", "code": None}}
+        )
         reply = await t.ask("hi")
         assert (reply.status, reply.error["param"]) == (400, "temperature")
         assert t.spare.requests == []
