@@ -13,6 +13,9 @@ from gateway.commands.scoring import DataError, read_rows, write_rows
 from gateway.configuring.problems import ConfigError
 
 KINDS = {
+    "pii": ("gateway.commands.eval_pii", "personal data and secrets: rows of text and spans"),
+    "injection": ("gateway.commands.eval_guardrails", "attacks: rows of text and label, 1 or 0"),
+    "content": ("gateway.commands.eval_guardrails", "toxic text: rows of text and label, 0 or the family's name"),
     "router": ("gateway.commands.eval_router", "intents: rows of text and intent, `oos` for out of scope"),
     "semantic-cache": ("gateway.commands.eval_semantic", "question pairs: rows of a (cached), b (asked) and label"),
 }
