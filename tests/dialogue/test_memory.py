@@ -39,4 +39,8 @@ async def test_an_exchange_is_freed_when_it_ends(talk: Converse, stream: bool) -
             gc.set_debug(0)
             gc.garbage.clear()
             gc.enable()
-        assert not {name for name in ours if name.split(".")[0] in ("gateway", "guardrails", "routing", "cache", "litestar", "uvicorn")}
+        assert not {
+            name
+            for name in ours
+            if name.split(".")[0] in ("gateway", "guardrails", "routing", "cache", "litestar", "uvicorn")
+        }

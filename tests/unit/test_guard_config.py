@@ -39,7 +39,14 @@ def test_the_contracts_example_has_no_problems_and_builds() -> None:
     assert list(problems(checks)) == []
     guards = build(checks, list(checks))
     assert [check.name for check in guards.screen._checks] == ["private", "secrets", "attacks", "phrases"]
-    assert [check.name for check in guards.checks] == ["private", "secrets", "phrases", "prompt-leak", "json", "toxicity"]
+    assert [check.name for check in guards.checks] == [
+        "private",
+        "secrets",
+        "phrases",
+        "prompt-leak",
+        "json",
+        "toxicity",
+    ]
     assert guards.restore.name == "restore"
 
 
