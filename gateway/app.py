@@ -24,6 +24,7 @@ from gateway.dialects.registry import dialects
 from gateway.doors import Doors
 from gateway.http.edge import Edge, Limits
 from gateway.http.health import Readiness, health_routes
+from gateway.http.moderations import Moderations, moderation_routes
 from gateway.http.protocol import Bounds
 from gateway.http.routes import error_handlers, exchange_routes, model_routes
 from gateway.http.server import DrainingServer, ServerLimits, make_server
@@ -150,18 +151,22 @@ class Gateway:
 
     def _litestar(self) -> Litestar:
         server, told = self.config.server, self.config.telemetry
+        limits = Limits(server.max_body, server.body_timeout, server.timeout)
         edge = Edge(
             self.spine,
             self._dialects,
-            Limits(server.max_body, server.body_timeout, server.timeout),
+            limits,
             self._clock,
             sample=told.sample,
         )
         self.metrics.watch(self.status.readings, LABELS)
         page = self.metrics.page if told.prometheus else None
+        openai, reject = self._dialects["openai"], self.metrics.reject
+        moderations = Moderations(parts.judge(), self._doors.enter, openai, limits, reject)
         return Litestar(
             route_handlers=[
                 *exchange_routes(edge, self._dialects, self.metrics.reject),
+                *moderation_routes(moderations, openai, reject),
                 *model_routes(self._doors.visible, self._dialects, self._started, self.metrics.reject),
                 *health_routes(self.readiness, self.status.degraded, page, configuration.schema_bytes),
                 *console_routes(self.recent, self._doors.may_watch),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cache.build
 import guardrails.build
+import guardrails.moderate
 import routing.build
 from cache.build import Caches
 from gateway import config as configuration
@@ -75,6 +78,20 @@ def authenticator(config: Config, base: Path, host: str, clock: Clock, failed: C
 def limiter(made: Caches, clock: Clock) -> Limiter:
     """In Redis where there is one, over the caches' connection."""
     return RedisLimiter(made.redis.call, clock) if made.redis is not None else MemoryLimiter(clock)
+
+
+def judge() -> Callable[[Sequence[str]], Awaitable[Sequence[guardrails.moderate.Moderation]]]:
+    """The gateway's own checks on given texts, in one thread of their own: they must not hold up any exchange."""
+    moderator = guardrails.moderate.Moderator()
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moderations")
+
+    def all_of(texts: Sequence[str]) -> list[guardrails.moderate.Moderation]:
+        return [moderator.judge(text) for text in texts]
+
+    async def judged(texts: Sequence[str]) -> Sequence[guardrails.moderate.Moderation]:
+        return await asyncio.get_running_loop().run_in_executor(pool, all_of, texts)
+
+    return judged
 
 
 def pipeline(

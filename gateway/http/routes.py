@@ -42,9 +42,9 @@ Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
 def exchange_routes(edge: Edge, dialects: Mapping[str, Dialect], rejected: Rejected) -> list[ASGIRouteHandler]:
     """One raw ASGI handler for each path that starts an exchange."""
     return [
-        _route(
+        route(
             [root + path for root in ROOTS[dialect]],
-            _only("POST", dialects[dialect], _serve(edge, dialect, operation), rejected),
+            only("POST", dialects[dialect], _serve(edge, dialect, operation), rejected),
         )
         for path, dialect, operation in EXCHANGES
         if dialect in dialects
@@ -100,7 +100,9 @@ def _serve(edge: Edge, dialect: str, operation: Operation) -> Handle:
     return handle
 
 
-def _only(method: str, dialect: Dialect, handle: Handle, rejected: Rejected) -> Handle:
+def only(method: str, dialect: Dialect, handle: Handle, rejected: Rejected) -> Handle:
+    """`handle` for one method; any other is answered 405 in the dialect's form."""
+
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != method:
             fault = MethodNotAllowed(f"{scope['method']} is not allowed here; use {method}.")
@@ -112,7 +114,9 @@ def _only(method: str, dialect: Dialect, handle: Handle, rejected: Rejected) -> 
     return guarded
 
 
-def _route(paths: list[str], handle: Handle) -> ASGIRouteHandler:
+def route(paths: list[str], handle: Handle) -> ASGIRouteHandler:
+    """One raw ASGI handler at several paths."""
+
     async def handler(scope: Scope, receive: Receive, send: Send) -> None:
         await handle(scope, receive, send)
 
