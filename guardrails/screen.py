@@ -155,7 +155,7 @@ def chosen(check: InputCheck, side: str, request: Request) -> list[Slot]:
         return [slot for slot in request.slots if slot.role == "retrieved"]
     if check.action == "mask":
         return [slot for slot in request.slots if slot.role != "retrieved"]
-    turn = max((slot.turn for slot in request.slots if slot.role == "user"), default=-1)
+    turn = request.latest_user_turn
     scope = check.scope
     return [slot for slot in request.slots if _in_scope(slot, scope, turn)]
 

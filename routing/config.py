@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import string
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from gateway.configuring.problems import did_you_mean
 from gateway.core.units import Duration
 from routing.examples import OUT_OF_SCOPE, UNCLEAR, Examples, ExamplesError, load_examples
 
@@ -144,9 +144,3 @@ def _template(where: str, template: str) -> Iterator[Found]:
 
 def _no_model(name: str, models: Iterable[str]) -> str:
     return f"no model is called {name!r}{did_you_mean(name, models)}"
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean ...?)`, or nothing."""
-    close = difflib.get_close_matches(name[:128], list(known), n=1, cutoff=0.55)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from gateway.configuring.problems import did_you_mean
 from gateway.core.errors import UnknownModel
 from gateway.core.exchange import Exchange
 from gateway.core.plan import ModelPlan, Plan
-from routing.config import did_you_mean
 
 MOST_MODELS = 8
 """In one plan. A request that failed on eight models is told so."""

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+_LONGEST = 128
+"""Characters of a name that are compared: a client's own text may end up here, and the comparison is quadratic."""
+
 
 class Problem(msgspec.Struct, frozen=True, order=True):
     """`path` is the key's place in the file: `guardrails.private.deadline`."""
@@ -28,5 +31,5 @@ class ConfigError(Exception):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` (did you mean ...?)`, or nothing when no known name is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.55)
+    close = difflib.get_close_matches(name[:_LONGEST], list(known), n=1, cutoff=0.55)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -70,9 +70,14 @@ class Request:
         """The client wants a usage chunk in its stream."""
         self.slots = slots
 
+    @property
+    def latest_user_turn(self) -> int:
+        """The `turn` of the latest user message; -1 when no user has spoken."""
+        return max((slot.turn for slot in self.slots if slot.role == "user"), default=-1)
+
     def latest_user(self) -> list[Slot]:
         """The slots of the latest user turn, in order; empty when no user has spoken."""
-        turn = max((slot.turn for slot in self.slots if slot.role == "user"), default=-1)
+        turn = self.latest_user_turn
         return [slot for slot in self.slots if slot.role == "user" and slot.turn == turn]
 
     def __repr__(self) -> str:
