@@ -123,8 +123,9 @@ def pipeline(
         permit=Permit(configuration.served(config), own_limits, limits),
     )
     parts = {}
+    tools = guardrails.build.tools_alone()
     for name, route in routes.items():
-        guards = guardrails.build.build(config.guardrails, route.guardrails)
+        guards = guardrails.build.build(config.guardrails, route.guardrails, tools)
         parts[name] = RouteParts(
             screen=guards.screen,
             route=router.routes[name],

@@ -10,17 +10,13 @@ import msgspec
 
 from gateway.core.units import Duration
 
-Use = Literal[
-    "pii", "secrets", "injection", "phrases", "prompt_leak", "json_schema", "toxicity", "topic", "brand", "remote"
-]
+Use = Literal["pii", "secrets", "injection", "phrases", "prompt_leak", "json_schema", "toxicity"]
+"""The keys of `guardrails.kinds.KINDS`; written out for the schema of the configuration."""
 On = Literal["input", "retrieved", "output"]
 Action = Literal["mask", "block", "flag", "repair"]
 Scope = Literal["latest_turn", "user", "tool_results", "assistant"]
 StreamMode = Literal["hold", "window", "full", "off"]
-
-LATER = ("topic", "brand", "remote")
-"""Names kept for checks that this version does not have. Asking for one is an error, because a check that is
-configured and does nothing is worse than none."""
+Step = Literal["retry", "hedge", "fallback", "reply", "handoff", "pass", "block"]
 
 
 class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,38 +49,23 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     stream: StreamMode | None = None
     """How the check acts on a stream: `hold` what may still become a hit, `window` the same by words, `full`
     everything until the end, `off` not at all (only for `flag`)."""
-    then: Literal["retry", "block"] | None = None
+    then: Step | list[Step] | None = None
+    """What to do instead of refusing, in this order, while nothing of the answer has been released: `retry` (the same
+    model again), `hedge` (two targets at once, the first content wins), `fallback` (the model's `on_failure`), `reply`
+    (the words of `reply`), `handoff` (to the people of `handoff`), `pass` (let it go, flagged). Default: refuse."""
     attempts: int | None = None
     """How often the model may be asked again."""
+    reply: str | None = None
+    """The stock reply, or what is said when a person takes over."""
+    handoff: str | None = None
+    """Who takes over."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """`then`, as a list."""
+        return () if self.then is None else ((self.then,) if isinstance(self.then, str) else tuple(self.then))
 
 
-class Traits(msgspec.Struct, frozen=True):
-    """What one `use` can do."""
-
-    sides: frozenset[str]
-    actions: frozenset[str]
-    keys: frozenset[str] = frozenset()
-    streams: tuple[str, ...] = ()
-    """Stream modes in which it can act, the default first. Empty: not an output check."""
-
-
-def _traits(sides: str, actions: str, keys: str = "", streams: str = "") -> Traits:
-    return Traits(frozenset(sides.split()), frozenset(actions.split()), frozenset(keys.split()), tuple(streams.split()))
-
-
-_BOTH = "input retrieved output"
-
-TRAITS: Mapping[str, Traits] = {
-    "pii": _traits(_BOTH, "mask block flag", "entities regions patterns words ner restore scope stream", "hold full"),
-    "secrets": _traits(_BOTH, "mask block flag", "restore scope stream", "hold full"),
-    "injection": _traits("input retrieved", "block flag", "threshold scope"),
-    "phrases": _traits(_BOTH, "mask block flag", "deny restore scope stream", "hold full"),
-    "prompt_leak": _traits("output", "block flag", "stream", "window full"),
-    "toxicity": _traits(_BOTH, "block flag", "threshold scope stream", "window full"),
-    "json_schema": _traits("output", "repair block", "then attempts stream", "full"),
-}
-
-OPTIONAL = frozenset().union(*(traits.keys for traits in TRAITS.values()))
 NAME = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 CHECK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 

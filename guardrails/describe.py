@@ -4,13 +4,12 @@ misses."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
-from guardrails import pii
-from guardrails.config import TRAITS, GuardrailConfig
-from guardrails.custom import crosses
+from guardrails.config import GuardrailConfig
+from guardrails.kind import Delivery
+from guardrails.kinds import KINDS
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -28,9 +27,7 @@ class Line(msgspec.Struct, frozen=True):
     """What it cannot see there. Empty where nothing is known."""
 
 
-def describe(
-    config: Mapping[str, GuardrailConfig], names: Sequence[str], delivery: Literal["stream", "whole"]
-) -> list[Line]:
+def describe(config: Mapping[str, GuardrailConfig], names: Sequence[str], delivery: Delivery) -> list[Line]:
     """The rows for one route, for streamed or for whole answers. The same in every dialect: checks see canonical
     events."""
     return [
@@ -48,50 +45,27 @@ def _mode(check: GuardrailConfig, side: str, delivery: str) -> str:
         return "none"
     if check.action == "flag":
         return "after"
-    return check.stream or TRAITS[check.use].streams[0]
+    return check.stream or KINDS[check.use].streams[0]
 
 
 def _acts(check: GuardrailConfig) -> str:
     if check.action == "flag":
         return "flag"
-    retry = f", asking again up to {check.attempts or 1} times" if check.then == "retry" else ""
-    return f"{check.action}{retry}; on error {'refuse' if check.on_error == 'closed' else 'let pass, marked degraded'}"
+    steps = [step for step in check.steps if step != "block"]
+    then = f", then {', '.join(_step(step, check) for step in steps)}" if steps else ""
+    return f"{check.action}{then}; on error {'refuse' if check.on_error == 'closed' else 'let pass, marked degraded'}"
 
 
-def _misses(check: GuardrailConfig, side: str, delivery: str) -> str:
-    known = _KNOWN[check.use]
-    if check.use == "pii":
-        known = _pii(check, side, delivery)
-    if side == "output":
-        if check.stream == "off" and delivery == "stream":
-            return "everything: off on streams"
-        if check.action == "flag":
-            known += "; an answer that is cut short is not looked at"
-        known += "; images and audio"
-    return known
+def _step(step: str, check: GuardrailConfig) -> str:
+    return f"{step} up to {check.attempts or 1} times" if step in ("retry", "hedge") else step
 
 
-def _pii(check: GuardrailConfig, side: str, delivery: str) -> str:
-    entities = check.entities or pii.DEFAULT
-    missed = []
-    if "PERSON" in entities and not check.ner:
-        missed.append("names without a cue such as 'my name is'")
-    absent = [name for name in pii.PATTERNED if name not in entities]
-    if absent:
-        missed.append(f"{', '.join(absent)} (not asked for)")
-    slow = [name for name, pattern in (check.patterns or {}).items() if crosses(pattern)]
-    if side == "output" and delivery == "stream" and (slow or check.ner):
-        missed.append(f"nothing, but holds each line until it ends for {', '.join(slow) or 'ner'}")
-    return "; ".join(missed) or "values written out in words"
-
-
-_KNOWN = {
-    "pii": "",
-    "secrets": "keys of no known form that are not assigned to a name such as api_key",
-    "injection": "payloads that only state a task, and harmful asks told as a story; scripts other than the trained ones",
-    "phrases": "other spellings, synonyms, translations",
-    "prompt_leak": "paraphrase, translation, encodings, prompts of fewer than eight words or without spaces",
-    "toxicity": "whatever its English list does not spell out: paraphrase, allusion, sarcasm, context, letters spaced out, "
-    "other languages; quotations and reports of hateful speech are hits; harmful requests in polite words are not",
-    "json_schema": "answers to requests that ask for no JSON",
-}
+def _misses(check: GuardrailConfig, side: str, delivery: Delivery) -> str:
+    if side == "output" and check.stream == "off" and delivery == "stream":
+        return "everything: off on streams"
+    known = KINDS[check.use].misses(check, side, delivery)
+    if side != "output":
+        return known
+    if check.action == "flag":
+        known += "; an answer that is cut short is not looked at"
+    return known + "; images and audio"

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway.core.errors import CheckFailed
-from gateway.core.events import Blocked, ChoiceFinished, Event, Failed, Finished, Text, ToolCall
+from gateway.core.events import Blocked, ChoiceFinished, Event, Failed, Finished, Remedy, Text, ToolCall
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.verdict import Action, Verdict
@@ -37,7 +37,7 @@ class JsonRules(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     mend: bool
-    retries: int
+    remedies: tuple[Remedy, ...]
     closed: bool
     deadline: float
     schema: dict[str, Any] | None = None
@@ -158,7 +158,7 @@ class Checking:
             self._over = True
             self._say("block", count=1, reason=outcome.error[:80])
             message = f"The answer is not the JSON that was asked for ({outcome.error[:200]})."
-            return [Blocked(self._rules.name, CATEGORY, message, self._rules.retries)]
+            return [Blocked(self._rules.name, CATEGORY, message, self._rules.remedies)]
         if outcome.text is None:
             return texts
         self._mended += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,10 +12,14 @@ from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.ports import Session
 from gateway.core.verdict import Action, Verdict
+from guardrails.config import GuardrailConfig
 from guardrails.flagging import Flagged
 from guardrails.prompt_leak import Leak, system_texts
 from guardrails.scanner import Scanner, Whole
 from guardrails.streaming import Held
+
+if TYPE_CHECKING:
+    from guardrails.kind import Kind
 
 ScannerOf = Callable[[Exchange], Scanner | None]
 """The scanner for one exchange; None when there is nothing to look for."""
@@ -30,6 +34,16 @@ class OutputRules(msgspec.Struct, frozen=True, kw_only=True):
     closed: bool
     mode: str
     """`hold`, `window`, `full` or `off`."""
+
+
+def rules_of(name: str, check: GuardrailConfig, kind: Kind) -> OutputRules:
+    return OutputRules(
+        name=name,
+        category=kind.category,
+        action=check.action,
+        closed=check.on_error == "closed",
+        mode=check.stream or kind.streams[0],
+    )
 
 
 class OutputCheck:

@@ -75,15 +75,16 @@ def latency(micros: Sequence[float]) -> dict[str, float]:
 
 def _scorer(options: argparse.Namespace) -> tuple[Scores, float]:
     """What gives a text its score, and where it is flagged."""
-    from guardrails import build, toxicity
+    from guardrails import toxicity
     from guardrails.injection.check import Injection
+    from guardrails.kinds.injection import THRESHOLD
 
     check = chosen(options, _USE[options.kind])
     own = check.threshold if check is not None else None
     if options.kind == "content":
         return lambda text: toxicity.rate(text).score, own or toxicity.THRESHOLD
     injection = Injection()
-    return lambda text: injection.score(text).score, own or build.THRESHOLD
+    return lambda text: injection.score(text).score, own or THRESHOLD
 
 
 def _positive(row: dict[str, Any], number: int) -> bool:

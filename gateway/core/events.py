@@ -9,7 +9,7 @@ the same dialect gives them back untouched, another dialect leaves them out.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -98,16 +98,26 @@ class Failed(Event, frozen=True):
     error: Exception
 
 
-class Blocked(Event, frozen=True):
-    """An output check refuses what would come next. Comes last; nothing after it may be sent.
+class Remedy(msgspec.Struct, frozen=True, gc=False):
+    """What may be done instead of refusing a stopped answer, as long as nothing of it was released."""
 
-    `retry` > 0 asks the spine to dispatch again, as long as nothing was released yet.
-    """
+    kind: Literal["retry", "hedge", "fallback", "reply", "handoff", "pass"]
+    attempts: int = 1
+    """How often, for `retry` and `hedge`."""
+    text: str = ""
+    """What the client is told, for `reply` and `handoff`."""
+    team: str = ""
+    """Who takes over, for `handoff`."""
+
+
+class Blocked(Event, frozen=True):
+    """An output check refuses what would come next. Comes last; nothing after it may be sent."""
 
     check: str
     category: str
     message: str = ""
-    retry: int = 0
+    remedies: tuple[Remedy, ...] = ()
+    """Tried in order. None, or all spent: the answer is refused."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):

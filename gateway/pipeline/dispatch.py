@@ -82,7 +82,7 @@ class Dispatcher:
             fault = await self._attempt(exchange, model, [*targets[turn:], *targets[:turn]], why, delivery)
             if fault is None:
                 blocked = delivery.blocked
-                if blocked is None or delivery.committed or guard_tries >= blocked.retry:
+                if blocked is None or delivery.committed or guard_tries >= _retries(blocked):
                     return None
                 guard_tries += 1
                 why = "guardrail"
@@ -188,6 +188,10 @@ class Dispatcher:
                 return
             asked = clock.now()
         delivery.end()
+
+
+def _retries(blocked: Blocked) -> int:
+    return sum(remedy.attempts for remedy in blocked.remedies if remedy.kind == "retry")
 
 
 def refusal_message(blocked: Blocked) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from guardrails.build import build
-from guardrails.config import GuardrailConfig, problems
+from guardrails.config import GuardrailConfig, Use, problems
 from guardrails.describe import describe
+from guardrails.kinds import KINDS
 from guardrails.output import OutputCheck
 
 FINE: dict[str, Any] = {
@@ -55,7 +56,9 @@ def test_the_contracts_example_has_no_problems_and_builds() -> None:
     [
         ({"on_error": None}, ".on_error", "missing"),
         ({"on_error": None, "action": "block"}, ".on_error", "closed"),
-        ({"use": "topic", "action": "block"}, ".use", "not part of this version"),
+        ({"use": "json_schema", "on": ["output"], "action": "block", "then": ["reply"]}, ".reply", "missing"),
+        ({"use": "json_schema", "on": ["output"], "action": "block", "then": ["pass", "retry"]}, ".then", "come last"),
+        ({"use": "json_schema", "on": ["output"], "action": "block", "then": "handoff"}, ".handoff", "missing"),
         ({"use": "injection", "on": ["output"], "action": "block"}, ".on", "cannot run on output"),
         ({"use": "injection", "action": "mask"}, ".action", "cannot mask"),
         ({"use": "secrets", "entities": ["PERSON"]}, ".entities", "means nothing"),
@@ -123,7 +126,16 @@ def test_check_says_what_runs_and_what_it_misses() -> None:
     assert "cue" in lines["private", "output"].misses
     assert (lines["watch", "output"].mode, lines["watch", "output"].misses[:10]) == ("none", "everything")
     assert lines["json", "output"].mode == "full"
-    assert "asking again up to 2" in lines["json", "output"].acts
+    assert "then retry up to 2 times" in lines["json", "output"].acts
     assert lines["attacks", "retrieved"].acts == "block; on error let pass, marked degraded"
     whole = {(line.check, line.side): line for line in describe(checks, list(checks), "whole")}
     assert whole["watch", "output"].mode == "after"
+
+
+def test_every_kind_can_be_written_in_a_configuration() -> None:
+    """The names that `use:` takes are those of the table, and each kind can run somewhere."""
+    assert set(get_args(Use)) == set(KINDS)
+    for use, kind in KINDS.items():
+        assert kind.use == use
+        assert kind.scanner or kind.inspector or kind.transform
+        assert bool(kind.streams) == ("output" in kind.sides)

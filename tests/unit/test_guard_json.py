@@ -80,7 +80,7 @@ async def test_what_cannot_be_mended_asks_for_another_try(text: str) -> None:
         return
     assert [type(event) for event in out] == [Started, Blocked]
     assert found is not None
-    assert found.retry == 2
+    assert [r.attempts for r in found.remedies] == [2]
     assert found.category == "invalid_json"
     assert "Ann" not in found.message
     assert verdicts == ["json=block:1"]
@@ -91,7 +91,7 @@ async def test_block_does_not_mend_and_does_not_retry() -> None:
     out, _ = await checked('{"name": "Ann", "age": 3,}', "strict")
     found = blocked(out)
     assert found is not None
-    assert found.retry == 0
+    assert found.remedies == ()
 
 
 async def test_an_answer_cut_by_length_is_never_made_to_look_whole() -> None:
@@ -179,7 +179,7 @@ def test_patterns_are_linear() -> None:
 async def test_a_schema_that_cannot_be_used_is_not_scanned(closed: bool) -> None:
     """Closed: the answer may not pass. Open: it does, unchanged, with a warning, and the verdict does not say allow."""
     with ThreadPoolExecutor(1) as pool:
-        check = JsonSchema(JsonRules(name="j", mend=True, retries=0, closed=closed, deadline=5.0), pool)
+        check = JsonSchema(JsonRules(name="j", mend=True, remedies=(), closed=closed, deadline=5.0), pool)
         exchange = exchange_of(("user", "hi"), body=body({"$ref": "#"}))
         if closed:
             with pytest.raises(CheckFailed):

@@ -23,7 +23,7 @@ from gateway.core.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
-from gateway.core.events import Blocked, ChoiceFinished, Finished, Started, Text
+from gateway.core.events import Blocked, ChoiceFinished, Finished, Remedy, Started, Text
 from gateway.core.exchange import Exchange
 from gateway.core.plan import ModelPlan, Plan, Target
 from gateway.pipeline.delivery import Delivery
@@ -199,7 +199,7 @@ def blocking(retry: int, times: int) -> Making:
     def make() -> Passing:
         left[0] -= 1
         blocks = left[0] >= -1  # the first session is made before any attempt
-        blocked = Blocked("json", "invalid", "no", retry=retry)
+        blocked = Blocked("json", "invalid", "no", (Remedy("retry", retry),))
         return Passing(lambda e: (blocked,) if blocks and isinstance(e, Text) else (e,))
 
     return Making(make)
@@ -223,7 +223,11 @@ async def test_after_the_commit_point_there_is_no_other_try() -> None:
     with pytest.raises(UpstreamFailed):
         await call.run()
     assert (len(call.story), call.client.committed) == (1, True)
-    later = Making(lambda: Passing(lambda e: (Blocked("c", "x", retry=5),) if isinstance(e, ChoiceFinished) else (e,)))
+    later = Making(
+        lambda: Passing(
+            lambda e: (Blocked("c", "x", "", (Remedy("retry", 5),)),) if isinstance(e, ChoiceFinished) else (e,)
+        )
+    )
     call = await Call(chain("a", "b"), {"a": [GOOD], "b": [GOOD]}, later).run()
     assert len(call.story) == 1
     assert call.delivery.blocked is not None

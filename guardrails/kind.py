@@ -1,0 +1,71 @@
+"""What a `use:` of the `guardrails:` section is: where it may run, what it can do, how its parts are made, what it misses.
+
+One `Kind` for each use, each in its own file under `guardrails/kinds/`; `guardrails.kinds.KINDS` lists them. Everything
+else (building, validating, describing) reads this table, so a new check is one file and one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from typing import Any, Literal
+
+import msgspec
+
+from gateway.core.ports import Transform
+from guardrails.config import GuardrailConfig
+from guardrails.scanner import Scanner
+from guardrails.screen import Inspector
+
+Delivery = Literal["stream", "whole"]
+Encode = Callable[[Sequence[str]], Any]
+"""Texts to unit vectors, shape (n, dim), on the calling thread."""
+Found = Iterable[tuple[str, str]]
+"""(key, message) pairs; the key starts with a dot, or is empty for the check as a whole."""
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """What checks may use of the house around them, handed in by the composition root. None: not there."""
+
+    pool: Executor
+    encode: Encode | None = None
+    encoder_id: str = ""
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """One use. A kind that finds spans gives `scanner`, and both sides are made of it; others give their own parts."""
+
+    use: str
+    category: str
+    """What the client is told. Public, and stable."""
+    sides: frozenset[str]
+    actions: frozenset[str]
+    keys: frozenset[str] = frozenset()
+    """The optional keys of `GuardrailConfig` that mean something here."""
+    streams: tuple[str, ...] = ()
+    """Stream modes in which it can mask, block or repair, the default first. Empty: not an output check."""
+    misses: Callable[[GuardrailConfig, str, Delivery], str]
+    """(check, side, delivery) -> what it cannot see there."""
+    scanner: Callable[[GuardrailConfig], Scanner] | None = None
+    inspector: Callable[[GuardrailConfig, Tools], Inspector] | None = None
+    transform: Callable[[str, GuardrailConfig, Tools], Transform] | None = None
+    """(the check's name, the check, tools) -> the output side's part."""
+    problems: Callable[[GuardrailConfig], Found] = lambda check: ()
+    """What is wrong with this check's own keys; the common ones are looked at in `guardrails.problems`."""
+
+
+BOTH = frozenset({"input", "retrieved", "output"})
+INPUT = frozenset({"input", "retrieved"})
+OUTPUT = frozenset({"output"})
+
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def always(text: str) -> Callable[[GuardrailConfig, str, Delivery], str]:
+    """For `misses`: the same on every side."""
+
+    def misses(check: GuardrailConfig, side: str, delivery: Delivery) -> str:
+        return text
+
+    return misses

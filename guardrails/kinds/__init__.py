@@ -1,0 +1,21 @@
+"""Every kind of check there is, by the name that `use:` knows it by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from guardrails.kind import Kind
+from guardrails.kinds import injection, json_schema, phrases, pii, prompt_leak, secrets, toxicity
+
+KINDS: Mapping[str, Kind] = {
+    kind.use: kind
+    for kind in (
+        pii.KIND,
+        secrets.KIND,
+        injection.KIND,
+        phrases.KIND,
+        prompt_leak.KIND,
+        json_schema.KIND,
+        toxicity.KIND,
+    )
+}

@@ -1,0 +1,38 @@
+"""`use: phrases`: words that must not go in or out, whatever they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from guardrails.automaton import Phrases
+from guardrails.config import GuardrailConfig
+from guardrails.kind import BOTH, Kind, always, words
+from guardrails.scanner import Scanner
+
+
+def _scanner(check: GuardrailConfig) -> Scanner:
+    return _made(tuple(check.deny or ()))
+
+
+@lru_cache(maxsize=64)
+def _made(deny: tuple[str, ...]) -> Scanner:
+    return Phrases(deny, kind="PHRASE")
+
+
+def _problems(check: GuardrailConfig) -> Iterator[tuple[str, str]]:
+    if not check.deny:
+        yield ".deny", "missing: write the phrases to look for"
+
+
+KIND = Kind(
+    use="phrases",
+    category="denied_phrase",
+    sides=BOTH,
+    actions=words("mask block flag"),
+    keys=words("deny restore scope stream"),
+    streams=("hold", "full"),
+    misses=always("other spellings, synonyms, translations"),
+    scanner=_scanner,
+    problems=_problems,
+)

@@ -1,0 +1,93 @@
+"""`use: pii`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import msgspec
+
+from guardrails import pii
+from guardrails.config import NAME, GuardrailConfig
+from guardrails.custom import compile_pattern, crosses
+from guardrails.kind import BOTH, Delivery, Kind, words
+from guardrails.pii_phone import REGIONS
+from guardrails.scanner import Scanner
+
+
+def _scanner(check: GuardrailConfig) -> Scanner:
+    """Equal checks share one: it has no state, and takes megabytes."""
+    parts = (check.entities, check.regions, check.patterns, check.words, check.ner)
+    return _made(msgspec.json.encode(parts))
+
+
+@lru_cache(maxsize=64)
+def _made(spec: bytes) -> Scanner:
+    entities, regions, patterns, listed, ner = msgspec.json.decode(spec)
+    wanted = entities or pii.DEFAULT
+    model = None
+    if ner:
+        from guardrails.pii_ner import ner_scanner
+
+        model = ner_scanner(ner, wanted)
+    return pii.scanner(
+        [name for name in wanted if name in pii.ENTITIES],
+        regions=regions or REGIONS,
+        patterns=patterns,
+        deny=listed,
+        ner=model,
+    )
+
+
+def _misses(check: GuardrailConfig, side: str, delivery: Delivery) -> str:
+    entities = check.entities or pii.DEFAULT
+    missed = []
+    if "PERSON" in entities and not check.ner:
+        missed.append("names without a cue such as 'my name is'")
+    absent = [name for name in pii.PATTERNED if name not in entities]
+    if absent:
+        missed.append(f"{', '.join(absent)} (not asked for)")
+    slow = [name for name, pattern in (check.patterns or {}).items() if crosses(pattern)]
+    if side == "output" and delivery == "stream" and (slow or check.ner):
+        missed.append(f"nothing, but holds each line until it ends for {', '.join(slow) or 'ner'}")
+    return "; ".join(missed) or "values written out in words"
+
+
+def _problems(check: GuardrailConfig) -> Iterator[tuple[str, str]]:
+    own = [*(check.patterns or {}), *(check.words or {})]
+    for at, entity in enumerate(check.entities or ()):
+        if entity not in pii.ENTITIES and entity not in own and not check.ner:
+            yield f".entities[{at}]", f"unknown entity {entity!r}; known are {', '.join(pii.ENTITIES)}"
+    if check.entities is not None and not check.entities and not own and not check.ner:
+        yield ".entities", "empty: the check would find nothing"
+    for key, names in (("patterns", check.patterns or {}), ("words", check.words or {})):
+        for entity in names:
+            if not NAME.fullmatch(entity):
+                yield f".{key}.{entity}", "an entity's name is upper-case letters, digits and _, such as STAFF_ID"
+    for entity, pattern in (check.patterns or {}).items():
+        try:
+            compile_pattern(pattern)
+        except ValueError as error:
+            yield f".patterns.{entity}", str(error)
+    for at, region in enumerate(check.regions or ()):
+        if region not in pii.KNOWN_REGIONS:
+            yield f".regions[{at}]", f"{region!r} is not an ISO 3166 country code such as US or DE"
+    if check.ner:
+        from guardrails.pii_ner import missing
+
+        message = missing(check.ner)
+        if message:
+            yield ".ner", message
+
+
+KIND = Kind(
+    use="pii",
+    category="pii",
+    sides=BOTH,
+    actions=words("mask block flag"),
+    keys=words("entities regions patterns words ner restore scope stream"),
+    streams=("hold", "full"),
+    misses=_misses,
+    scanner=_scanner,
+    problems=_problems,
+)

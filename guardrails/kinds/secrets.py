@@ -1,0 +1,31 @@
+"""`use: secrets`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from guardrails import secret_tokens
+from guardrails.config import GuardrailConfig
+from guardrails.kind import BOTH, Kind, always, words
+from guardrails.scanner import Scanner
+
+
+def _scanner(check: GuardrailConfig) -> Scanner:
+    return _made()
+
+
+@lru_cache(maxsize=1)
+def _made() -> Scanner:
+    return secret_tokens.scanner()
+
+
+KIND = Kind(
+    use="secrets",
+    category="secrets",
+    sides=BOTH,
+    actions=words("mask block flag"),
+    keys=words("restore scope stream"),
+    streams=("hold", "full"),
+    misses=always("keys of no known form that are not assigned to a name such as api_key"),
+    scanner=_scanner,
+)
