@@ -14,6 +14,7 @@ Use = Literal["pii", "secrets", "injection", "phrases", "prompt_leak", "json_sch
 """The keys of `guardrails.kinds.KINDS`; written out for the schema of the configuration."""
 On = Literal["input", "retrieved", "output"]
 Action = Literal["mask", "block", "flag", "repair"]
+EntityAction = Literal["mask", "block", "allow", "log"]
 Scope = Literal["latest_turn", "user", "tool_results", "assistant"]
 StreamMode = Literal["hold", "window", "full", "off"]
 Step = Literal["retry", "hedge", "fallback", "reply", "handoff", "pass", "block"]
@@ -35,6 +36,9 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     restore: bool | None = None
     """Put originals back into the answer. Default yes, for checks that mask input."""
     entities: list[str] | None = None
+    actions: dict[str, EntityAction] | None = None
+    """What to do with single entities, where it differs from `action`: `allow` does not look for it, `log` counts it and
+    lets it pass."""
     regions: list[str] | None = None
     """ISO country codes whose national telephone numbers are understood."""
     patterns: dict[str, str] | None = None

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.core.ports import Transform
+from gateway.core.ports import Judge, Post, Transform
 from guardrails.config import GuardrailConfig
 from guardrails.scanner import Scanner
 from guardrails.screen import Inspector
@@ -29,6 +29,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     pool: Executor
     encode: Encode | None = None
     encoder_id: str = ""
+    judge: Judge | None = None
+    post: Post | None = None
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):

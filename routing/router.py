@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gateway.core.answer import Answer, AnswerKind
+from gateway.core.answer import Answer, AnswerKind, Handoff
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.response import said
@@ -89,6 +89,7 @@ class IntentRouter:
             question = then.clarify.format(first=title(intent.first), second=title(intent.second))
             return None if question in turn.said else self._say(exchange, "clarify", question)
         if then.handoff is not None:
+            exchange.handoff = Handoff(then.handoff, f"intent:{intent.name}")
             words = then.answer or f"I am handing this over to {title(then.handoff)}."
             return self._say(exchange, "handoff", words, {"x-tidegate-handoff": then.handoff})
         if then.answer is not None:

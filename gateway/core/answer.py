@@ -19,6 +19,15 @@ class Refusal(msgspec.Struct, frozen=True):
     message: str
 
 
+class Handoff(msgspec.Struct, frozen=True):
+    """A person takes over."""
+
+    team: str
+    """Who: a name of the operator's."""
+    reason: str
+    """Why, as a short rule name: `intent:billing_error`, `phrase`, `anger`, `turns`, `check:grounded`. No user text."""
+
+
 class Answer(msgspec.Struct, frozen=True):
     """An answer found without calling a model (`generated` is what dispatch makes).
 

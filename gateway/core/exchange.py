@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
-from gateway.core.answer import Answer
+from gateway.core.answer import Answer, Handoff
 from gateway.core.clock import Clock
 from gateway.core.events import Usage
 from gateway.core.facts import Facts
@@ -97,6 +97,8 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     intent_score: float | None = None
     cache: CacheNote = msgspec.field(default_factory=CacheNote)
     answer: Answer | None = None
+    handoff: Handoff | None = None
+    """A person is to take over, whatever the client is told meanwhile."""
     facts: Facts = msgspec.field(default_factory=Facts)
     verdicts: list[Verdict] = []
     attempts: list[Attempt] = []
@@ -123,6 +125,8 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     """Spent waiting for upstreams, up to the first content."""
     held_chars: int = 0
     """Most characters that the hold-back kept back at one time."""
+    held: int = 0
+    """Longest that the hold-back kept back a piece of the answer, which then went out. Nanoseconds."""
 
     def __post_init__(self) -> None:
         self.started = self.clock.now()

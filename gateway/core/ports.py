@@ -116,18 +116,22 @@ class Call(msgspec.Struct, frozen=True):
     """The reply will be an event stream."""
 
 
-class Dialect(Protocol):
-    """A wire codec. The client side reads requests and writes answers; the upstream side the reverse."""
+class Telling(Protocol):
+    """How answers and faults are told to a client."""
 
     name: str
-
-    def read(self, operation: Operation, body: Body) -> Request:
-        """Checks the types of what we own; raises `BadRequest` naming the field."""
-        ...
 
     def outlet(self, exchange: Exchange) -> Outlet: ...
 
     def error(self, fault: GatewayFault, exchange_id: str) -> bytes: ...
+
+
+class Dialect(Telling, Protocol):
+    """A wire codec. The client side reads requests and writes answers; the upstream side the reverse."""
+
+    def read(self, operation: Operation, body: Body) -> Request:
+        """Checks the types of what we own; raises `BadRequest` naming the field."""
+        ...
 
     def models(self, aliases: Sequence[str], created: int, *, one: bool = False) -> bytes:
         """The model list, or with `one` the single model object."""
@@ -202,6 +206,27 @@ class Embed(Protocol):
     def embed(self, texts: Sequence[str]) -> Awaitable[np.ndarray[Any, Any]]:
         """Shape (len(texts), dim), float32, rows of length 1. Runs off the event loop; raises TimeoutError when the
         encoder is overloaded."""
+        ...
+
+
+class Judge(Protocol):
+    """Asks one of the gateway's own models about a text, for a check. No checks run on the question itself, so there is
+    no way round in a circle."""
+
+    async def ask(self, exchange: Exchange, model: str, system: str, text: str, *, tokens: int, seconds: float) -> str:
+        """The model's words. `model` is an alias of `models:`; `exchange` the one the question is about, which pays for
+        it. Raises TimeoutError after `seconds`, and the `GatewayFault` of a call that failed."""
+        ...
+
+
+class Post(Protocol):
+    """One HTTP POST of a JSON body to a service that a check or a hand-over asks."""
+
+    async def __call__(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, seconds: float, most: int
+    ) -> tuple[int, bytes]:
+        """(status, body of at most `most` bytes). Raises TimeoutError after `seconds`, and `Unavailable` for a service
+        that cannot be reached or answers too much."""
         ...
 
 

@@ -96,6 +96,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Nanoseconds spent here and not waiting for an upstream, up to the first content byte."""
     held_chars: int = 0
     """Most characters that the hold-back kept back at one time."""
+    held: int = 0
+    """Longest that the hold-back kept back a piece of the answer. Nanoseconds."""
+    handoff: str = ""
+    """Who is to take over, if a person is."""
+    handoff_reason: str = ""
     tenant: str = ""
     key_id: str = ""
     user: str = ""

@@ -12,7 +12,7 @@ import msgspec
 
 Role = Literal["system", "user", "assistant", "tool", "retrieved"]
 SlotKind = Literal["text", "tool_arguments", "tool_result", "name"]
-Operation = Literal["chat", "completions", "embeddings", "count_tokens", "rerank", "images"]
+Operation = Literal["chat", "completions", "embeddings", "count_tokens", "rerank", "images", "moderations"]
 
 Body = dict[str, Any]
 
