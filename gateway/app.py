@@ -13,18 +13,20 @@ from gateway import __version__, parts
 from gateway import config as configuration
 from gateway.accounting.cost import saved_usd, target_cost
 from gateway.admission.admit import ChargeTokens
+from gateway.admission.limits import Concurrency
 from gateway.config import Config
 from gateway.configuring.problems import ConfigError, Problem
 from gateway.console.recent import Recent
 from gateway.console.records import record_routes
 from gateway.console.routes import console_routes
 from gateway.core.clock import Clock, SystemClock
+from gateway.core.exchange import Exchange
 from gateway.core.ports import Recorder
 from gateway.dialects.registry import dialects
 from gateway.doors import Doors
 from gateway.http.edge import Edge, Limits
 from gateway.http.health import Readiness, health_routes
-from gateway.http.moderations import Moderations, moderation_routes
+from gateway.http.moderations import ModerationForm, moderation_routes
 from gateway.http.protocol import Bounds
 from gateway.http.routes import error_handlers, exchange_routes, model_routes
 from gateway.http.server import DrainingServer, ServerLimits, make_server
@@ -119,17 +121,32 @@ class Gateway:
             ],
             crashed=lambda name, error: self.logger.error("recorder failed", recorder=name, kind=type(error).__name__),
         )
+        concurrency = Concurrency()
         self.spine = Spine(
-            parts.pipeline(config, self._base, self._dialects, keys, limiter, self.caches, self.embed, self._say),
+            parts.pipeline(
+                config, self._base, self._dialects, keys, limiter, concurrency, self.caches, self.embed, self._say
+            ),
             Dispatcher(self.upstreams),
             self._dialects,
             self.aftermath,
             cost=target_cost,
             saved=saved_usd,
-            crashed=lambda exchange, error: logs.crash(self.logger, exchange, error),
+            crashed=self._crashed,
+        )
+        self._moderating = Spine(
+            parts.moderations(keys, limiter, concurrency),
+            Dispatcher({}),  # no model is called
+            {"openai": ModerationForm(self._dialects["openai"])},
+            self.aftermath,
+            cost=lambda _usage, _target: None,
+            saved=lambda _exchange: None,
+            crashed=self._crashed,
         )
         self.status = Status(self.spine, self.aftermath, self.caches, limiter, self.upstreams, self.traces)
         self._doors = Doors(keys, configuration.served(config))
+
+    def _crashed(self, exchange: Exchange, error: BaseException) -> None:
+        logs.crash(self.logger, exchange, error)
 
     def _keys_failed(self, message: str) -> None:
         self.logger.error("key file", problem=message)
@@ -152,21 +169,15 @@ class Gateway:
     def _litestar(self) -> Litestar:
         server, told = self.config.server, self.config.telemetry
         limits = Limits(server.max_body, server.body_timeout, server.timeout)
-        edge = Edge(
-            self.spine,
-            self._dialects,
-            limits,
-            self._clock,
-            sample=told.sample,
-        )
+        edge = Edge(self.spine, self._dialects, limits, self._clock, sample=told.sample)
+        moderating = Edge(self._moderating, self._dialects, limits, self._clock, sample=told.sample)
         self.metrics.watch(self.status.readings, LABELS)
         page = self.metrics.page if told.prometheus else None
         openai, reject = self._dialects["openai"], self.metrics.reject
-        moderations = Moderations(parts.judge(), self._doors.enter, openai, limits, reject)
         return Litestar(
             route_handlers=[
                 *exchange_routes(edge, self._dialects, self.metrics.reject),
-                *moderation_routes(moderations, openai, reject),
+                *moderation_routes(moderating, openai, reject),
                 *model_routes(self._doors.visible, self._dialects, self._started, self.metrics.reject),
                 *health_routes(self.readiness, self.status.degraded, page, configuration.schema_bytes),
                 *console_routes(self.recent, self._doors.may_watch),

@@ -18,11 +18,6 @@ class Doors:
         self._keys = keys
         self._served = served
 
-    def enter(self, given: Headers) -> None:
-        """Raises `Unauthenticated` where the caller's key is not known."""
-        _, credential = headers.decode(given)
-        self._keys.authenticate(credential)
-
     def visible(self, given: Headers) -> list[str]:
         """The names that the caller's key may ask for. Raises `Unauthenticated`."""
         _, credential = headers.decode(given)

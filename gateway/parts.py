@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cache.build
@@ -15,12 +13,13 @@ import guardrails.moderate
 import routing.build
 from cache.build import Caches
 from gateway import config as configuration
-from gateway.admission.admit import Admit, Authenticator, Permit
+from gateway.admission.admit import Admit, Authenticator, Door, Permit
 from gateway.admission.keyring import Keyring, OpenAccess
-from gateway.admission.limits import MemoryLimiter, RedisLimiter
+from gateway.admission.limits import Concurrency, MemoryLimiter, RedisLimiter
 from gateway.config import Config
 from gateway.core.clock import Clock
 from gateway.core.ports import Dialect, Embed, Limiter
+from gateway.http import moderations as moderating
 from gateway.pipeline.build import Common, Pipeline, RouteParts
 from gateway.pipeline.build import build as build_pipeline
 from gateway.pipeline.receive import Receive
@@ -80,18 +79,10 @@ def limiter(made: Caches, clock: Clock) -> Limiter:
     return RedisLimiter(made.redis.call, clock) if made.redis is not None else MemoryLimiter(clock)
 
 
-def judge() -> Callable[[Sequence[str]], Awaitable[Sequence[guardrails.moderate.Moderation]]]:
-    """The gateway's own checks on given texts, in one thread of their own: they must not hold up any exchange."""
-    moderator = guardrails.moderate.Moderator()
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moderations")
-
-    def all_of(texts: Sequence[str]) -> list[guardrails.moderate.Moderation]:
-        return [moderator.judge(text) for text in texts]
-
-    async def judged(texts: Sequence[str]) -> Sequence[guardrails.moderate.Moderation]:
-        return await asyncio.get_running_loop().run_in_executor(pool, all_of, texts)
-
-    return judged
+def moderations(keys: Authenticator, limits: Limiter, concurrency: Concurrency) -> Pipeline:
+    """What `/v1/moderations` goes through: the gateway's own checks on given texts, in a thread of their own."""
+    line = guardrails.moderate.JudgingLine(guardrails.moderate.Moderator(), guardrails.moderate.MOST_WAITING)
+    return moderating.pipeline(Door(Admit(keys, limits), concurrency), line.judge)
 
 
 def pipeline(
@@ -100,6 +91,7 @@ def pipeline(
     dialects: Mapping[str, Dialect],
     keys: Authenticator,
     limits: Limiter,
+    concurrency: Concurrency,
     made: Caches,
     embed: Embed | None,
     say: Callable[[str], None],
@@ -120,7 +112,7 @@ def pipeline(
         admit=Admit(keys, limits),
         receive=Receive(dialects),
         select=router.select,
-        permit=Permit(configuration.served(config), own_limits, limits),
+        permit=Permit(configuration.served(config), own_limits, limits, concurrency),
     )
     parts = {}
     tools = guardrails.build.tools_alone()

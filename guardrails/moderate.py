@@ -1,17 +1,25 @@
-"""One text judged by the checks that need no configuration: the toxicity list and the injection detector."""
+"""Texts judged by the checks that need no configuration: the toxicity list and the injection detector; and the bounded
+line of those who wait for that."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from gateway.core.errors import DeadlineExceeded, Unavailable
 from guardrails import toxicity
 from guardrails.injection.check import Injection
 
 INJECTION = "prompt_injection"
 THRESHOLD = 0.5
 """Both checks' own."""
+MOST_WAITING = 32
+"""Requests judged or waiting for it. The longest one that is let in takes about a quarter of a second."""
 
 
 class Moderation(msgspec.Struct, frozen=True):
@@ -35,3 +43,36 @@ class Moderator:
     def judge(self, text: str) -> Moderation:
         """Raises ValueError for a text too long to tell."""
         return Moderation({**toxicity.rate(text).scores, INJECTION: self._injection.score(text).score})
+
+
+class JudgingLine:
+    """One thread that judges, so that no exchange is held up by it, and at most `most` requests at it or before it."""
+
+    def __init__(self, moderator: Moderator, most: int) -> None:
+        self._moderator = moderator
+        self._room = threading.BoundedSemaphore(most)
+        self._most = most
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moderations")
+
+    async def judge(self, texts: Sequence[str], seconds: float) -> Sequence[Moderation]:
+        """One judgement for each text, in order. Raises `Unavailable` when the line is full, `DeadlineExceeded` when it is
+        not done in `seconds`, the wait for the thread included. Whoever leaves the line early gives up the work with it."""
+        if not self._room.acquire(blocking=False):
+            raise Unavailable(
+                f"{self._most} moderation requests are waiting already; try again shortly.", retry_after=1.0
+            )
+        job = self._pool.submit(self._all, texts, time.monotonic() + seconds)
+        job.add_done_callback(lambda _: self._room.release())  # also of one that was cancelled before it began
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(job), seconds)
+        except TimeoutError:
+            raise DeadlineExceeded(f"The texts could not be judged within {seconds:.3g} s.") from None
+
+    def _all(self, texts: Sequence[str], until: float) -> list[Moderation]:
+        """Nobody can stop a thread, so it looks at the clock between texts."""
+        judged = []
+        for text in texts:
+            if time.monotonic() > until:
+                raise TimeoutError
+            judged.append(self._moderator.judge(text))
+        return judged

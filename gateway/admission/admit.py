@@ -53,6 +53,24 @@ class Admit:
         return None
 
 
+class Door:
+    """Decider `admit` for what asks for no model: as above, and not too many at one time."""
+
+    name = "admit"
+    consumes: tuple[Key[Any], ...] = ()
+    produces: tuple[Key[Any], ...] = ()
+
+    def __init__(self, admit: Admit, concurrency: Concurrency) -> None:
+        self._admit = admit
+        self._concurrency = concurrency
+
+    async def decide(self, exchange: Exchange) -> Answer | None:
+        await self._admit.decide(exchange)
+        principal = exchange.principal
+        _enter(exchange, self._concurrency, f"key:{principal.key_id}", principal.concurrency, "This key")
+        return None
+
+
 class Permit:
     """Decider `permit`: may this key use this model, and is there room on the route."""
 
@@ -60,12 +78,19 @@ class Permit:
     consumes: tuple[Key[Any], ...] = ()
     produces: tuple[Key[Any], ...] = ()
 
-    def __init__(self, served: frozenset[str], limits: Mapping[str, LimitsConfig], limiter: Limiter) -> None:
-        """`served`: every name a client may ask for. `limits`: a route's own, by route name."""
+    def __init__(
+        self,
+        served: frozenset[str],
+        limits: Mapping[str, LimitsConfig],
+        limiter: Limiter,
+        concurrency: Concurrency | None = None,
+    ) -> None:
+        """`served`: every name a client may ask for. `limits`: a route's own, by route name. `concurrency`: who else
+        counts what a key has under way."""
         self._served = served
         self._limits = limits
         self._limiter = limiter
-        self.concurrency = Concurrency()
+        self.concurrency = Concurrency() if concurrency is None else concurrency
 
     async def decide(self, exchange: Exchange) -> Answer | None:
         principal, model = exchange.principal, exchange.asked().model
@@ -77,7 +102,7 @@ class Permit:
             raise Forbidden(f"This key may not use the model {model!r}.", param="model")
         exchange.permitted = True
         key = f"key:{principal.key_id}"
-        self._enter(exchange, key, principal.concurrency, "This key")
+        _enter(exchange, self.concurrency, key, principal.concurrency, "This key")
         if principal.tpm is not None:
             await self._tokens(exchange, key + ":tpm", principal.tpm, "This key")
         limits = self._limits.get(exchange.route)
@@ -87,7 +112,7 @@ class Permit:
                 await _take(exchange, self._limiter, where + ":rpm", limits.rpm, f"Route {exchange.route!r}")
             if limits.tpm is not None:
                 await self._tokens(exchange, where + ":tpm", limits.tpm, f"Route {exchange.route!r}")
-            self._enter(exchange, where, limits.concurrency, f"Route {exchange.route!r}")
+            _enter(exchange, self.concurrency, where, limits.concurrency, f"Route {exchange.route!r}")
         return None
 
     async def _tokens(self, exchange: Exchange, counter: str, limit: int, who: str) -> None:
@@ -97,14 +122,6 @@ class Permit:
         if wait is not None:
             raise RateLimited(f"{who} allows {limit} tokens a minute; try again in {wait:.1f} s.", retry_after=wait)
         exchange.charges.append(counter)
-
-    def _enter(self, exchange: Exchange, key: str, limit: int | None, who: str) -> None:
-        if limit is None:
-            return
-        leave = self.concurrency.enter(key, limit)
-        if leave is None:
-            raise RateLimited(f"{who} allows {limit} requests at one time; wait for one to end.", retry_after=1.0)
-        exchange.cleanup.append(leave)
 
     def _hint(self, principal: Principal, model: str) -> str:
         """Names only what this key may see anyway."""
@@ -147,6 +164,15 @@ async def _take(exchange: Exchange, limiter: Limiter, key: str, limit: int, who:
             retry_after=wait,
             headers={"x-ratelimit-limit-requests": str(limit), "x-ratelimit-remaining-requests": "0"},
         )
+
+
+def _enter(exchange: Exchange, concurrency: Concurrency, key: str, limit: int | None, who: str) -> None:
+    if limit is None:
+        return
+    leave = concurrency.enter(key, limit)
+    if leave is None:
+        raise RateLimited(f"{who} allows {limit} requests at one time; wait for one to end.", retry_after=1.0)
+    exchange.cleanup.append(leave)
 
 
 def _tell(exchange: Exchange, limiter: Limiter) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.core.clock import Clock
 from gateway.core.exchange import Exchange, new_exchange_id
-from gateway.core.ports import Dialect
+from gateway.core.ports import Telling
 from gateway.core.request import Operation
 from gateway.http import headers
 from gateway.http.asgi import Receive, Scope, Send, hangup_of
@@ -35,7 +35,7 @@ class Edge:
     def __init__(
         self,
         spine: Spine,
-        dialects: Mapping[str, Dialect],
+        dialects: Mapping[str, Telling],
         limits: Limits,
         clock: Clock,
         *,

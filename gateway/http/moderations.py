@@ -1,4 +1,8 @@
-"""`POST /v1/moderations`: texts judged by the gateway's own checks, in OpenAI's form. No model provider is asked."""
+"""`POST /v1/moderations`: texts judged by the gateway's own checks, in OpenAI's form. No model provider is asked.
+
+It is an exchange like any other: admitted, bounded in time, timed by stage, with one receipt. Only its pipeline is
+another: who asks, which texts, what the checks say of them.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,25 @@ from typing import Any, Protocol
 import msgspec
 from litestar.handlers import ASGIRouteHandler
 
-from gateway.core.errors import BadRequest, ClientGone, GatewayFault, Internal
-from gateway.core.exchange import new_exchange_id
-from gateway.core.ports import Dialect
-from gateway.http import headers
-from gateway.http.asgi import Headers, Receive, Scope, Send
-from gateway.http.body import BodyReader
-from gateway.http.edge import Limits
+from gateway.core.answer import Answer
+from gateway.core.errors import BadRequest, GatewayFault
+from gateway.core.events import Blocked, Frame
+from gateway.core.exchange import Exchange
+from gateway.core.facts import Key
+from gateway.core.ports import Decider, Dialect
+from gateway.core.response import Response
+from gateway.http.asgi import Receive, Scope, Send
+from gateway.http.edge import Edge
 from gateway.http.protocol import Rejected
-from gateway.http.routes import ROOTS, only, route, send_json
+from gateway.http.routes import ROOTS, only, route
+from gateway.pipeline.build import Pipeline, unrouted
 
 MODEL = "tidegate-moderation"
 MAX_TEXTS = 256
 MAX_CHARS = 200_000
 """Of all texts of a request together."""
+SECONDS = 10.0
+"""For judging, the wait for it included; less where the exchange's own deadline is nearer."""
 
 CATEGORIES = (
     "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
@@ -40,8 +49,8 @@ class Judged(Protocol):
     def categories(self) -> Mapping[str, bool]: ...
 
 
-Judge = Callable[[Sequence[str]], Awaitable[Sequence[Judged]]]
-"""One judgement for each text, in order."""
+Judge = Callable[[Sequence[str], float], Awaitable[Sequence[Judged]]]
+"""One judgement for each text, in order, within so many seconds. Raises `Unavailable`, `DeadlineExceeded`."""
 
 
 class _Part(msgspec.Struct):
@@ -54,51 +63,86 @@ class _Asked(msgspec.Struct):
     model: str | None = None
 
 
-class Moderations:
-    """Answers one request. `enter` raises `Unauthenticated` for whoever may not."""
+_TEXTS: Key[Sequence[str]] = Key("moderation texts")
+_RESULTS: Key[bytes] = Key("moderation results")
 
-    def __init__(
-        self, judge: Judge, enter: Callable[[Headers], None], dialect: Dialect, limits: Limits, rejected: Rejected
-    ) -> None:
+
+def pipeline(admit: Decider, judge: Judge) -> Pipeline:
+    """What a request goes through."""
+    return unrouted(admit, _Receive(), _Moderate(judge))
+
+
+class _Receive:
+    """Decider: the texts, read and bounded."""
+
+    name = "receive"
+    consumes: tuple[Key[Any], ...] = ()
+    produces: tuple[Key[Any], ...] = (_TEXTS,)
+
+    async def decide(self, exchange: Exchange) -> Answer | None:
+        exchange.facts.put(_TEXTS, texts_of(await exchange.read_body()))
+        return None
+
+
+class _Moderate:
+    """Decider: leaves what is to be said of the texts for the outlet."""
+
+    name = "moderate"
+    consumes: tuple[Key[Any], ...] = (_TEXTS,)
+    produces: tuple[Key[Any], ...] = (_RESULTS,)
+
+    def __init__(self, judge: Judge) -> None:
         self._judge = judge
-        self._enter = enter
-        self._dialect = dialect
-        self._limits = limits
-        self._rejected = rejected
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given, _ = headers.decode(scope["headers"])
-        id = headers.exchange_id(given, new_exchange_id())
-        reader = BodyReader(receive, given, self._limits.max_body, self._limits.body_seconds)
-        extra = [(b"x-request-id", id.encode("latin-1", "replace"))]
-        try:
-            self._enter(scope["headers"])
-            status, body = 200, await self._answer(id, await reader())
-        except ClientGone:
-            return
-        except GatewayFault as fault:
-            status, body = self._failed(fault, id)
-            extra += headers.of_fault(fault)
-        except Exception:
-            status, body = self._failed(Internal("The gateway failed."), id)
-        if not reader.done:  # not at a message boundary, so the connection cannot serve another request
-            extra.append((b"connection", b"close"))
-        await send_json(send, status, body, extra)
-        await reader.discard()
-
-    def _failed(self, fault: GatewayFault, id: str) -> tuple[int, bytes]:
-        self._rejected(fault.name)
-        return fault.wire.status, self._dialect.error(fault, id)
-
-    async def _answer(self, id: str, data: bytes) -> bytes:
-        texts = texts_of(data)
-        results = [_result(judged) for judged in await self._judge(texts)]
-        return msgspec.json.encode({"id": f"modr-{id}", "model": MODEL, "results": results})
+    async def decide(self, exchange: Exchange) -> Answer | None:
+        texts = exchange.facts.get(_TEXTS) or ()
+        judged = await self._judge(texts, min(SECONDS, exchange.remaining()))
+        told = {"id": f"modr-{exchange.id}", "model": MODEL, "results": [_result(one) for one in judged]}
+        exchange.facts.put(_RESULTS, msgspec.json.encode(told))
+        return Answer(kind="canned", response=Response(complete=True))
 
 
-def moderation_routes(moderations: Moderations, dialect: Dialect, rejected: Rejected) -> list[ASGIRouteHandler]:
+class ModerationForm:
+    """OpenAI's dialect, for answers that hold judgements and no text."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.name = dialect.name
+        self.error = dialect.error
+
+    def outlet(self, exchange: Exchange) -> _Outlet:
+        return _Outlet(exchange)
+
+
+class _Outlet:
+    """The results, whole."""
+
+    content_type = "application/json"
+    streaming = False
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def push(self, frame: Frame) -> bytes:
+        return b""
+
+    def finish(self) -> bytes:
+        results = self._exchange.facts.get(_RESULTS)
+        assert results is not None, "whoever answers has judged"
+        return results
+
+    def fail(self, fault: GatewayFault) -> bytes:
+        raise AssertionError("an answer that is sent whole cannot fail after its start") from fault
+
+    def block(self, blocked: Blocked) -> bytes:
+        raise AssertionError("nothing here looks at answers")
+
+
+def moderation_routes(edge: Edge, dialect: Dialect, rejected: Rejected) -> list[ASGIRouteHandler]:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        await edge.serve(dialect.name, "moderations", scope, receive, send)
+
     paths = [f"{root}/moderations" for root in ROOTS["openai"]]
-    return [route(paths, only("POST", dialect, moderations, rejected))]
+    return [route(paths, only("POST", dialect, serve, rejected))]
 
 
 def texts_of(data: bytes) -> list[str]:

@@ -7,7 +7,7 @@ import asyncio
 from gateway.core.answer import Refusal
 from gateway.core.errors import BadRequest, GatewayFault
 from gateway.core.exchange import Exchange
-from gateway.core.ports import Dialect
+from gateway.core.ports import Telling
 from gateway.http import headers
 from gateway.http.asgi import Hangup, Headers, Receive, Send
 from gateway.http.body import BodyReader
@@ -22,7 +22,7 @@ class Responder:
     def __init__(
         self,
         exchange: Exchange,
-        dialect: Dialect,
+        dialect: Telling,
         reader: BodyReader,
         receive: Receive,
         send: Send,

@@ -62,6 +62,13 @@ def build(common: Common, routes: Mapping[str, RouteParts]) -> Pipeline:
     return Pipeline(head, lanes)
 
 
+def unrouted(admit: Decider, receive: Decider, answer: Decider) -> Pipeline:
+    """For what belongs to no route and calls no model. Raises ValueError if a note would be missing."""
+    head = (admit, receive)
+    _check_notes("", [*head, answer])
+    return Pipeline(head, {"": Lane((answer,), ())})
+
+
 def _lane(name: str, head: Sequence[Decider], parts: RouteParts) -> Lane:
     deciders = (
         parts.screen,  # mask first: everything after this sees masked text only

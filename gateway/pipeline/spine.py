@@ -15,7 +15,7 @@ from gateway.core.answer import Answer, Refusal
 from gateway.core.errors import NAMES, ClientGone, DeadlineExceeded, GatewayFault, Internal, Unavailable
 from gateway.core.events import Frame
 from gateway.core.exchange import Exchange
-from gateway.core.ports import Decider, Dialect
+from gateway.core.ports import Decider, Telling
 from gateway.core.receipt import Outcome, Receipt, Stage
 from gateway.core.response import unfold
 from gateway.pipeline.aftermath import Aftermath
@@ -57,7 +57,7 @@ class Spine:
         self,
         pipeline: Pipeline,
         dispatcher: Dispatcher,
-        dialects: Mapping[str, Dialect],
+        dialects: Mapping[str, Telling],
         aftermath: Aftermath,
         *,
         cost: Cost,

@@ -63,6 +63,7 @@ PATHS = {
     ("openai", "embeddings"): "/v1/embeddings",
     ("openai", "rerank"): "/v1/rerank",
     ("openai", "images"): "/v1/images/generations",
+    ("openai", "moderations"): "/v1/moderations",
     ("anthropic", "chat"): "/v1/messages",
     ("anthropic", "count_tokens"): "/v1/messages/count_tokens",
     ("responses", "chat"): "/v1/responses",
