@@ -55,13 +55,15 @@ def _input(name: str, check: GuardrailConfig, kind: Kind, tools: Tools) -> Input
         closed=check.on_error == "closed",
         deadline=check.deadline,
         inspector=_inspector(check, kind, tools),
+        asking=kind.asking(check, tools) if kind.asking is not None else None,
     )
 
 
-def _inspector(check: GuardrailConfig, kind: Kind, tools: Tools) -> Inspector:
+def _inspector(check: GuardrailConfig, kind: Kind, tools: Tools) -> Inspector | None:
+    """A kind without an inspector and without a scanner only asks."""
     if kind.inspector is not None:
         return kind.inspector(check, tools)
-    return Scanning(scanner_of(check))
+    return Scanning(scanner_of(check)) if kind.scanner is not None else None
 
 
 def _output(name: str, check: GuardrailConfig, kind: Kind, tools: Tools) -> Transform:

@@ -14,7 +14,7 @@ import msgspec
 from gateway.core.ports import Judge, Post, Transform
 from guardrails.config import GuardrailConfig
 from guardrails.scanner import Scanner
-from guardrails.screen import Inspector
+from guardrails.screen import Asking, Inspector
 
 Delivery = Literal["stream", "whole"]
 Encode = Callable[[Sequence[str]], Any]
@@ -49,6 +49,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """(check, side, delivery) -> what it cannot see there."""
     scanner: Callable[[GuardrailConfig], Scanner] | None = None
     inspector: Callable[[GuardrailConfig, Tools], Inspector] | None = None
+    asking: Callable[[GuardrailConfig, Tools], Asking | None] | None = None
+    """What the input side asks outside, after the inspector if there is one. None for a check that need not ask."""
     transform: Callable[[str, GuardrailConfig, Tools], Transform] | None = None
     """(the check's name, the check, tools) -> the output side's part."""
     problems: Callable[[GuardrailConfig], Found] = lambda check: ()

@@ -37,6 +37,9 @@ class Finding(msgspec.Struct, frozen=True):
         return bool(self.spans)
 
 
+_CLEAN = Finding()
+
+
 class Inspector(Protocol):
     """Looks at texts, by computing only: no I/O, no state. Raises whatever it likes; that is then "not scanned"."""
 
@@ -45,8 +48,20 @@ class Inspector(Protocol):
         ...
 
 
+class Asking(Protocol):
+    """Asks something outside the process: a judge, a service. On the event loop, so it may only wait, not compute."""
+
+    async def ask(
+        self, exchange: Exchange, texts: Sequence[str], findings: Sequence[Finding], seconds: float
+    ) -> Sequence[Finding]:
+        """The final findings, one for each text. `findings` are the inspector's (clean ones where the check has none),
+        so that only what it was unsure of need be asked about. Is cancelled after `seconds`. What it raises is "not
+        scanned", and the check's `on_error` decides."""
+        ...
+
+
 class InputCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """One configured check on the input side."""
+    """One configured check on the input side: an inspector, or something to ask, or one after the other."""
 
     name: str
     category: str
@@ -59,7 +74,9 @@ class InputCheck(msgspec.Struct, frozen=True, kw_only=True):
     restore: bool
     closed: bool
     deadline: float
-    inspector: Inspector
+    """Seconds for both together."""
+    inspector: Inspector | None = None
+    asking: Asking | None = None
 
 
 class InputScreen:
@@ -87,7 +104,7 @@ class InputScreen:
     async def _one(self, exchange: Exchange, check: InputCheck, side: Side, slots: Sequence[Slot]) -> Answer | None:
         texts = [blanked(slot.text) if slot.kind == "tool_arguments" else slot.text for slot in slots]
         start = exchange.clock.now()
-        findings, reason = await self._inspect(check, texts, exchange.remaining())
+        findings, reason = await self._look(exchange, check, texts)
         micros = (exchange.clock.now() - start) // 1000
         if findings is None:
             return self._not_scanned(exchange, check, side, reason, micros)
@@ -103,22 +120,32 @@ class InputScreen:
             self._mask(exchange, check, slots, findings)
         return None
 
-    async def _inspect(
-        self, check: InputCheck, texts: Sequence[str], remaining: float
+    async def _look(
+        self, exchange: Exchange, check: InputCheck, texts: Sequence[str]
     ) -> tuple[Sequence[Finding] | None, str]:
-        """(findings, "") or (None, why not). Small inputs run here and now, in bounded time; large ones in the pool,
-        where the deadline also covers the wait for a free thread."""
-        allowed = min(check.deadline, remaining)
-        until = time.monotonic() + allowed
+        """(findings, "") or (None, why not)."""
+        until = time.monotonic() + min(check.deadline, exchange.remaining())
         try:
-            if sum(map(len, texts)) <= INLINE:
-                return check.inspector.inspect(texts, until), ""
-            job = asyncio.get_running_loop().run_in_executor(self._pool, check.inspector.inspect, texts, until)
-            return await asyncio.wait_for(job, allowed), ""
+            findings: Sequence[Finding] = [_CLEAN] * len(texts)
+            if check.inspector is not None:
+                findings = await self._inspect(check.inspector, texts, until)
+            if check.asking is not None:
+                seconds = until - time.monotonic()
+                async with asyncio.timeout(seconds):
+                    findings = await check.asking.ask(exchange, texts, findings, seconds)
+            return findings, ""
         except TimeoutError:
             return None, "timeout"
         except Exception:
             return None, "crashed"
+
+    async def _inspect(self, inspector: Inspector, texts: Sequence[str], until: float) -> Sequence[Finding]:
+        """Small inputs run here and now, in bounded time; large ones in the pool, where the deadline also covers the
+        wait for a free thread."""
+        if sum(map(len, texts)) <= INLINE:
+            return inspector.inspect(texts, until)
+        job = asyncio.get_running_loop().run_in_executor(self._pool, inspector.inspect, texts, until)
+        return await asyncio.wait_for(job, until - time.monotonic())
 
     @staticmethod
     def _not_scanned(exchange: Exchange, check: InputCheck, side: Side, reason: str, micros: int) -> None:
