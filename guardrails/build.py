@@ -55,7 +55,7 @@ def _input(name: str, check: GuardrailConfig, kind: Kind, tools: Tools) -> Input
         closed=check.on_error == "closed",
         deadline=check.deadline,
         inspector=_inspector(check, kind, tools),
-        asking=kind.asking(check, tools) if kind.asking is not None else None,
+        asking=kind.asking(name, check, tools) if kind.asking is not None else None,
     )
 
 

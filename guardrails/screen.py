@@ -18,6 +18,7 @@ from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.request import Request, Slot
 from gateway.core.verdict import Action, Side, Verdict
+from guardrails.not_scanned import NotScanned
 from guardrails.spans import Span, rewrite
 from guardrails.vault import VAULT, Vault, blanked, unescaped
 
@@ -136,6 +137,8 @@ class InputScreen:
             return findings, ""
         except TimeoutError:
             return None, "timeout"
+        except NotScanned as why:
+            return None, why.reason
         except Exception:
             return None, "crashed"
 
