@@ -50,7 +50,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     scanner: Callable[[GuardrailConfig], Scanner] | None = None
     inspector: Callable[[GuardrailConfig, Tools], Inspector | None] | None = None
     asking: Callable[[str, GuardrailConfig, Tools], Asking | None] | None = None
-    """(the check's name, the check, tools) -> what the input side asks outside, after the inspector if there is one. None for a check that need not ask."""
+    """(the check's name, the check, tools) -> what the input side asks outside, after the inspector if there is one. None
+    for a check that need not ask."""
     transform: Callable[[str, GuardrailConfig, Tools], Transform] | None = None
     """(the check's name, the check, tools) -> the output side's part."""
     problems: Callable[[GuardrailConfig], Found] = lambda check: ()
