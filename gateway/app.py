@@ -24,6 +24,7 @@ from gateway.core.exchange import Exchange
 from gateway.core.ports import Recorder
 from gateway.dialects.registry import dialects
 from gateway.doors import Doors
+from gateway.handover.desk import Desk
 from gateway.http.edge import Edge, Limits
 from gateway.http.health import Readiness, health_routes
 from gateway.http.moderations import ModerationForm, moderation_routes
@@ -36,6 +37,7 @@ from gateway.pipeline.spine import Spine
 from gateway.providers.build import build as build_upstreams
 from gateway.providers.config import InvalidConfig
 from gateway.providers.http_client import HttpClient
+from gateway.providers.post import Poster
 from gateway.status import LABELS, Status
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
@@ -122,6 +124,7 @@ class Gateway:
             crashed=lambda name, error: self.logger.error("recorder failed", recorder=name, kind=type(error).__name__),
         )
         concurrency = Concurrency()
+        self.desk = Desk(config.handoffs, Poster(self._http), lost=self._handover_lost)
         self.spine = Spine(
             parts.pipeline(
                 config, self._base, self._dialects, keys, limiter, concurrency, self.caches, self.embed, self._say
@@ -132,6 +135,7 @@ class Gateway:
             cost=target_cost,
             saved=saved_usd,
             crashed=self._crashed,
+            handed=self.desk.hand_over,
         )
         self._moderating = Spine(
             parts.moderations(keys, limiter, concurrency),
@@ -142,7 +146,7 @@ class Gateway:
             saved=lambda _exchange: None,
             crashed=self._crashed,
         )
-        self.status = Status(self.spine, self.aftermath, self.caches, limiter, self.upstreams, self.traces)
+        self.status = Status(self.spine, self.aftermath, self.caches, limiter, self.upstreams, self.traces, self.desk)
         self._doors = Doors(keys, configuration.served(config))
 
     def _crashed(self, exchange: Exchange, error: BaseException) -> None:
@@ -150,6 +154,9 @@ class Gateway:
 
     def _keys_failed(self, message: str) -> None:
         self.logger.error("key file", problem=message)
+
+    def _handover_lost(self, id: str, team: str, why: str) -> None:
+        self.logger.error("hand-over lost", id=id, team=team, why=why)
 
     def _traces(self) -> Traces | None:
         told = self.config.telemetry
@@ -213,11 +220,13 @@ class Gateway:
 
     async def start(self) -> None:
         await self.caches.start()
+        await self.desk.start()
         await self.aftermath.start()
 
     async def stop(self) -> None:
         """Records what is queued, then lets go of everything."""
         await self.aftermath.close()
+        await self.desk.close()
         await self.caches.close()
         await self._http.aclose()
         if self.traces is not None:

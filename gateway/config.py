@@ -22,6 +22,8 @@ from gateway.core.fingerprint import digest
 from gateway.core.secret import Secret
 from gateway.core.units import Duration, Size
 from gateway.dialects.registry import dialects
+from gateway.handover import config as handover
+from gateway.handover.config import HandoffConfig
 from gateway.providers.config import ModelConfig, ProviderConfig, model_problems, provider_problems
 from gateway.telemetry.config import TelemetryConfig
 from guardrails.config import GuardrailConfig
@@ -69,6 +71,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     providers: dict[str, ProviderConfig]
     models: dict[str, ModelConfig]
     guardrails: dict[str, GuardrailConfig] = {}
+    handoffs: dict[str, HandoffConfig] = {}
     routes: dict[str, RouteConfig] = {}
     access: AccessConfig = AccessConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
@@ -123,6 +126,7 @@ def check(config: Config, base: Path) -> list[Problem]:
     found += [Problem(*pair) for pair in provider_problems(config.providers, dialects().keys())]
     found += [Problem(*pair) for pair in model_problems(config.models, config.providers)]
     found += [Problem(*pair) for pair in guardrails.config.problems(config.guardrails)]
+    found += [Problem(*pair) for pair in handover.problems(config.handoffs)]
     found += [
         Problem(*pair) for pair in routing.config.overlaps({n: route.match for n, route in config.routes.items()})
     ]

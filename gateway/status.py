@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from cache.build import Caches
 from gateway.core.ports import Limiter
+from gateway.handover.desk import Desk
 from gateway.pipeline.aftermath import Aftermath
 from gateway.pipeline.spine import Spine
 from gateway.providers.upstream import HttpUpstream
@@ -13,6 +14,7 @@ from gateway.telemetry.traces import Traces
 
 LABELS = {
     "tidegate_receipts_dropped_total": "kind",
+    "tidegate_handovers_total": "outcome",
     "tidegate_breaker_open": "dependency",
     "tidegate_cache_entries": "store",
 }
@@ -28,6 +30,7 @@ class Status:
         limiter: Limiter,
         upstreams: Mapping[str, HttpUpstream],
         traces: Traces | None,
+        desk: Desk,
     ) -> None:
         self._upstreams = upstreams
         self._traces = traces
@@ -35,6 +38,7 @@ class Status:
         self._aftermath = aftermath
         self._caches = caches
         self._limiter = limiter
+        self._desk = desk
 
     def degraded(self) -> dict[str, str]:
         """Each part that is out of order, and what is wrong with it."""
@@ -54,6 +58,8 @@ class Status:
             "tidegate_inflight_requests": {"": float(self._spine.inflight)},
             "tidegate_receipts_queued": {"": float(len(self._aftermath))},
             "tidegate_receipts_dropped_total": self._dropped(stats),
+            "tidegate_handovers_queued": {"": float(len(self._desk))},
+            "tidegate_handovers_total": {"told": float(self._desk.told), "lost": float(self._desk.lost)},
             "tidegate_breaker_open": self._breakers(stats),
             "tidegate_cache_entries": {name: s["entries"] for name, s in stats.items() if "entries" in s},
         }

@@ -98,6 +98,10 @@ def warnings_of(config: Any) -> list[str]:
         found.append("telemetry.prometheus: each worker has its own /metrics; a scrape sees one of them")
     if config.access.keys is None:
         found.append("access.keys: absent; everyone who can reach the loopback address may use every model")
+    teams = {then.handoff for route in config.routes.values() if route.intents for then in route.intents.then.values()}
+    teams |= {check.handoff for check in config.guardrails.values()}
+    for team in sorted(team for team in teams if team and team not in config.handoffs):
+        found.append(f"handoffs.{team}: absent; only the application is told, in x-tidegate-handoff")
     for alias, model in config.models.items():
         if any(target.price is None for target in model.targets) and model.price is None:
             found.append(f"models.{alias}.price: absent; priced by the built-in table, or counted as unpriced")

@@ -63,7 +63,9 @@ class Spine:
         cost: Cost,
         saved: Callable[[Exchange], float | None],
         crashed: Crash,
+        handed: Callable[[Exchange], None] = lambda exchange: None,
     ) -> None:
+        """`handed` is told of each exchange that ended with a person asked for."""
         self._pipeline = pipeline
         self._dispatcher = dispatcher
         self._dialects = dialects
@@ -71,6 +73,7 @@ class Spine:
         self._cost = cost
         self._saved = saved
         self._crashed = crashed
+        self._handed = handed
         self.inflight = 0
         """Exchanges under way. Back to zero when all have ended, however they ended."""
 
@@ -93,6 +96,8 @@ class Spine:
             for undo in exchange.cleanup:
                 undo()
             exchange.cleanup.clear()  # some of them hold the exchange, and it them: no work for the cycle collector
+            if exchange.handoff is not None:
+                self._handed(exchange)
             receipt = receipt_of(exchange, outcome, error, client.status)
             self._aftermath.put(receipt)
         return receipt
