@@ -12,9 +12,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
+from guardrails.invisible import is_invisible
 from guardrails.spans import Span, resolve
-
-_INVISIBLE = frozenset("\u00ad\u200b\u200c\u200d\u2060\ufeff\u180e\u034f")
 
 
 @lru_cache(maxsize=4096)
@@ -22,7 +21,7 @@ def fold(ch: str) -> str:
     """One character as it is compared: "" if it does not count, " " for any white space."""
     if ch.isspace():
         return " "
-    if ch in _INVISIBLE or 0xE0000 <= ord(ch) <= 0xE007F or 0xFE00 <= ord(ch) <= 0xFE0F:
+    if is_invisible(ch):
         return ""
     folded = unicodedata.normalize("NFKC", ch).casefold()
     return " " if folded.isspace() else folded

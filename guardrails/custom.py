@@ -10,7 +10,7 @@ import re2
 
 from guardrails.scanner import Scanner
 from guardrails.spans import Span, resolve
-from guardrails.zones import Zones
+from guardrails.zones import Left, Zones
 
 LINE_LIMIT = 1024
 """A line longer than this is cut at every multiple of it. What lies across such a cut is missed."""
@@ -54,8 +54,11 @@ class Custom:
     def quiet(self, text: str) -> bool:
         return self._regex.search(text) is None
 
-    def find(self, zone: str, before: str) -> list[Span]:
-        return [Span(self.kind, m.start(), m.end()) for m in self._regex.finditer(zone) if m.end() > m.start()]
+    def find(self, zones: str, left: Left) -> list[Span]:
+        return self.spans(zones)
+
+    def spans(self, line: str) -> list[Span]:
+        return [Span(self.kind, m.start(), m.end()) for m in self._regex.finditer(line) if m.end() > m.start()]
 
 
 class LineFinder(Protocol):
@@ -63,7 +66,7 @@ class LineFinder(Protocol):
 
     def quiet(self, text: str) -> bool: ...
 
-    def find(self, zone: str, before: str) -> list[Span]: ...
+    def spans(self, line: str) -> list[Span]: ...
 
 
 class Lines:
@@ -79,7 +82,7 @@ class Lines:
     def find(self, text: str, begin: int = 0) -> list[Span]:
         spans: list[Span] = []
         for start, end in self._pieces(text, begin):
-            spans += [span.moved(start) for span in self._recogniser.find(text[start:end], "")]
+            spans += [span.moved(start) for span in self._recogniser.spans(text[start:end])]
         return resolve(spans)
 
     def settle(self, text: str, limit: int) -> int:

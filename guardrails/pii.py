@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
@@ -9,6 +11,7 @@ import phonenumbers
 
 from guardrails.automaton import Phrases
 from guardrails.custom import custom_scanner
+from guardrails.invisible import Visible
 from guardrails.pii_person import Person
 from guardrails.pii_phone import REGIONS, Phone
 from guardrails.pii_presidio import recognisers
@@ -49,27 +52,35 @@ _PLAIN = r"[a-z]{0,20}[a-su-wyz],?"
 """A word in small letters whose last one is not of `_LAST`."""
 
 _FOLD = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x2010: 0x2D, 0x2011: 0x2D, 0x2212: 0x2D}
-"""Full-width forms and look-alike hyphens to ASCII, one character for one, so that offsets stay what they are."""
+_FOLD |= {code: 48 + unicodedata.decimal(chr(code)) for code in range(0x660, 0xFF00) if chr(code).isdecimal()}
+"""Full-width forms, look-alike hyphens and the digits of every script to ASCII, one character for one, so that
+offsets stay what they are."""
+
+_FOLDED = re.compile("[" + "".join(map(chr, sorted(_FOLD))) + "]")
+
+
+def _fold(text: str) -> str:
+    return text if text.isascii() or _FOLDED.search(text) is None else text.translate(_FOLD)
 
 
 class Folded:
     """A scanner that sees look-alike characters as the ASCII they imitate."""
 
     def __init__(self, inner: Scanner) -> None:
-        self._inner = inner
+        self.inner = inner
 
     def quiet(self, text: str) -> bool:
-        return self._inner.quiet(text if text.isascii() else text.translate(_FOLD))
+        return self.inner.quiet(_fold(text))
 
     def find(self, text: str, begin: int = 0) -> list[Span]:
-        return self._inner.find(text if text.isascii() else text.translate(_FOLD), begin)
+        return self.inner.find(_fold(text), begin)
 
     def settle(self, text: str, limit: int) -> int:
-        return self._inner.settle(text if text.isascii() else text.translate(_FOLD), limit)
+        return self.inner.settle(_fold(text), limit)
 
 
 @cache
-def _presidio() -> Mapping[str, Recogniser]:
+def _presidio() -> Mapping[str, Sequence[Recogniser]]:
     return recognisers()
 
 
@@ -89,7 +100,10 @@ def scanner(
     if unknown:
         raise ValueError(f"unknown entity {unknown[0]!r}; known are {', '.join(ENTITIES)}")
     makers: dict[str, Callable[[], Recogniser]] = {"PHONE_NUMBER": lambda: Phone(regions), "URL": Url}
-    zoned = [makers[n]() if n in makers else _presidio()[n] for n in entities if n in PATTERNED]
+    zoned: list[Recogniser] = []
+    for name in entities:
+        if name in PATTERNED:
+            zoned += [makers[name]()] if name in makers else _presidio()[name]
     parts: list[Scanner] = []
     if zoned:
         parts.append(Folded(Zones(SEPARATOR, ZONE, _LAST, zoned, _PLAIN)))
@@ -99,7 +113,7 @@ def scanner(
     parts += [Phrases(words, kind=name) for name, words in (deny or {}).items()]
     if ner is not None:
         parts.append(ner)
-    return parts[0] if len(parts) == 1 else Several(parts)
+    return Visible(parts[0] if len(parts) == 1 else Several(parts))
 
 
 def find(text: str, entities: Sequence[str] = DEFAULT) -> list[Span]:

@@ -26,8 +26,7 @@ from typing import Any
 import msgspec
 
 _ROOT = "presidio_analyzer"
-_BARE = ("", ".predefined_recognizers", ".predefined_recognizers.generic", ".predefined_recognizers.country_specific",
-         ".predefined_recognizers.country_specific.us")  # fmt: skip
+_BARE = ("", ".predefined_recognizers", ".predefined_recognizers.generic")
 _BASES = (
     ("analysis_explanation", "AnalysisExplanation"),
     ("recognizer_result", "RecognizerResult"),
@@ -37,34 +36,25 @@ _BASES = (
     ("pattern_recognizer", "PatternRecognizer"),
 )
 _GENERIC = f"{_ROOT}.predefined_recognizers.generic"
-_US = f"{_ROOT}.predefined_recognizers.country_specific.us"
 _WANTED = {
-    "email": (f"{_GENERIC}.email_recognizer", "EmailRecognizer"),
-    "card": (f"{_GENERIC}.credit_card_recognizer", "CreditCardRecognizer"),
-    "iban": (f"{_GENERIC}.iban_recognizer", "IbanRecognizer"),
-    "ip": (f"{_GENERIC}.ip_recognizer", "IpRecognizer"),
+    "ibans": (f"{_GENERIC}.iban_patterns", "regex_per_country"),
     "mac": (f"{_GENERIC}.mac_recognizer", "MacAddressRecognizer"),
     "crypto": (f"{_GENERIC}.crypto_recognizer", "CryptoRecognizer"),
-    "ssn": (f"{_US}.us_ssn_recognizer", "UsSsnRecognizer"),
 }
 
 
 class Presidio(msgspec.Struct, frozen=True):
-    """The classes taken from Presidio. Typed `Any`: the package carries no usable types for these."""
+    """What is taken from Presidio. Its classes are typed `Any`: the package carries no usable types for them."""
 
-    pattern: Any
-    email: Any
-    card: Any
-    iban: Any
-    ip: Any
+    ibans: dict[str, str]
+    """Country -> the pattern of its IBANs."""
     mac: Any
     crypto: Any
-    ssn: Any
 
 
 def load() -> Presidio:
     """Presidio's classes. Call while building, never on a request. Raises ImportError if Presidio is not installed."""
-    # Presidio's IBAN recogniser logs the text that failed its check at ERROR, and others log matches at DEBUG.
+    # Presidio's recognisers log what they look at: a text that failed its check at ERROR, matches at DEBUG.
     logging.getLogger("presidio-analyzer").disabled = True
     if _ROOT in sys.modules:
         return _classes()
@@ -79,8 +69,7 @@ def load() -> Presidio:
 
 
 def _classes() -> Presidio:
-    taken = {key: getattr(importlib.import_module(module), name) for key, (module, name) in _WANTED.items()}
-    return Presidio(pattern=importlib.import_module(f"{_ROOT}.pattern").Pattern, **taken)
+    return Presidio(**{key: getattr(importlib.import_module(module), name) for key, (module, name) in _WANTED.items()})
 
 
 class _NoNlp(types.ModuleType):

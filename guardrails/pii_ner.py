@@ -53,11 +53,11 @@ class Ner:
     def quiet(self, text: str) -> bool:
         return not text.strip()
 
-    def find(self, zone: str, before: str) -> list[Span]:
-        if not zone.strip():
+    def spans(self, line: str) -> list[Span]:
+        if not line.strip():
             return []
-        artifacts = self._engine.process_text(zone, "en")
-        results = self._recogniser.analyze(zone, self._entities, artifacts)
+        artifacts = self._engine.process_text(line, "en")
+        results = self._recogniser.analyze(line, self._entities, artifacts)
         return [Span(r.entity_type, r.start, r.end, r.score) for r in results if r.score >= MIN_SCORE]
 
 

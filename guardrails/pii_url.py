@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from guardrails.pii_presidio import known_ending, tlds
 from guardrails.spans import Span
+from guardrails.zones import Left
 
 _SCHEME = re.compile(r"(?i)\b(?:https?|ftps?|wss?)://[^\s()<>\"'`]{2,2040}")
 _BARE = re.compile(
@@ -31,7 +32,7 @@ class Url:
     def __init__(self) -> None:
         self._endings = tlds()
 
-    def find(self, zone: str, before: str) -> list[Span]:
+    def find(self, zone: str, left: Left) -> list[Span]:
         spans = [self._trim(zone, match.start(), match.end()) for match in _SCHEME.finditer(zone)]
         for match in _BARE.finditer(zone):
             inside = any(span.start <= match.start() < span.end for span in spans)

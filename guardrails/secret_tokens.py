@@ -12,10 +12,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from guardrails.invisible import Visible
 from guardrails.private_keys import PrivateKeys
 from guardrails.scanner import Scanner, Several
 from guardrails.spans import Span
-from guardrails.zones import Recogniser, Zones
+from guardrails.zones import Left, Recogniser, Zones
 
 _B = r"(?<![A-Za-z0-9_-])"
 VENDORS: Sequence[tuple[str, str, str]] = (
@@ -68,8 +69,9 @@ they lead to."""
 _PLAIN = rf"[a-z]{{1,9}}(?!{_LEADS})"
 """A short word in small letters that leads to nothing."""
 
+_GAP = r"[ \t]{0,4}"
 _ASSIGNED = re.compile(
-    rf"(?i)(?P<name>{_NAME})[\"'\]]{{0,2}}\s{{0,4}}(?::=|=>|[:=]{{1,3}})\s{{0,4}}[\"'(]{{0,2}}(?:(?:bearer|basic)\s{{1,4}})?"
+    rf"(?i)(?P<name>{_NAME})[\"'\]]{{0,2}}{_GAP}(?::=|=>|[:=]{{1,3}}){_GAP}[\"'(]{{0,2}}(?:(?:bearer|basic)[ \t]{{1,4}})?"
     r"(?P<value>[^\s\"'(),;{}<>|`]{6,256})"
 )
 _PLACEHOLDER = re.compile(
@@ -87,8 +89,8 @@ class Vendor:
         self.gates: Sequence[str] = (gate,)
         self._regex = re.compile(pattern)
 
-    def find(self, zone: str, before: str) -> list[Span]:
-        return [Span(self.kind, m.start(), m.end()) for m in self._regex.finditer(zone)]
+    def find(self, zones: str, left: Left) -> list[Span]:
+        return [Span(self.kind, m.start(), m.end()) for m in self._regex.finditer(zones)]
 
 
 class Assigned:
@@ -97,9 +99,9 @@ class Assigned:
     kind = "API_KEY"
     gates: Sequence[str] = (rf"(?i){_NAME}[\"'\]]{{0,2}}\s{{0,4}}[:=]",)
 
-    def find(self, zone: str, before: str) -> list[Span]:
+    def find(self, zones: str, left: Left) -> list[Span]:
         spans = []
-        for match in _ASSIGNED.finditer(zone):
+        for match in _ASSIGNED.finditer(zones):
             secret = match["name"].lower().startswith("pass") or match["name"].lower() == "pwd"
             value = match["value"].rstrip(".")
             if looks_secret(value, 2.5 if secret else 3.0):
@@ -129,4 +131,4 @@ def looks_secret(value: str, bits: float) -> bool:
 def scanner() -> Scanner:
     """The scanner of a `use: secrets` check."""
     recognisers: list[Recogniser] = [*(Vendor(gate, pattern) for _, gate, pattern in VENDORS), Assigned()]
-    return Several([Zones(SEPARATOR, ZONE, _LEADS, recognisers, _PLAIN), PrivateKeys()])
+    return Visible(Several([Zones(SEPARATOR, ZONE, _LEADS, recognisers, _PLAIN), PrivateKeys()]))

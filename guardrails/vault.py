@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable
 
 from gateway.core.facts import Key
+from guardrails.invisible import is_invisible
 
 _LITERAL = re.compile(r"\[[\s\\]{0,6}\[[\s\\]{0,6}([A-Za-z][A-Za-z0-9_\\]{0,80}?)[\s\\]{0,6}\][\s\\]{0,6}\]")
 
@@ -82,10 +83,21 @@ def escaped(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_FILLER = "\u200b"
+"""Not seen by scanners, and part of the character before it (see `invisible.py`): so no span begins or ends inside."""
 
 
 def blanked(text: str) -> str:
-    """Raw JSON with every escape sequence as spaces, same length: so that the `n` of `\\n` is not taken for the first
-    letter of the address that follows it."""
-    return _ESCAPE.sub(lambda match: " " * len(match[0]), text) if "\\" in text else text
+    """Raw JSON with every escape sequence as what it says, same length: `\\u0040` as an `@` and five invisible
+    characters. Control characters and halves of others become spaces, so that the `n` of `\\n` is not taken for the
+    first letter of the address that follows it."""
+    return _ESCAPE.sub(_said, text) if "\\" in text else text
+
+
+def _said(match: re.Match[str]) -> str:
+    code, simple = match.groups()
+    ch = chr(int(code, 16)) if code else simple if simple in '"\\/' else " "
+    if ch == " " or not (ch.isprintable() or is_invisible(ch)):
+        return " " * len(match[0])
+    return ch.ljust(len(match[0]), _FILLER)

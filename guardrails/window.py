@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from guardrails.invisible import visible
 from guardrails.scanner import CONTEXT, Scanner
 from guardrails.spans import Span
 
@@ -47,7 +48,7 @@ class Window:
         text = self._context + self._held[:cut]
         begin = len(self._context)
         self._held = self._held[cut:]
-        self._context = text[-CONTEXT:]
+        self._context = visible(text)[-CONTEXT:]
         spans = self._scanner.find(text, begin)
         if not spans:
             return [Piece(cut)]

@@ -2,18 +2,18 @@
 
 Almost all PII and all keys are one run of characters without spaces (`bob@example.com`, `sk-...`) or a few such runs
 joined in a way that shows (`4111 1111 1111 1111`, `api_key = "..."`). So a text is cut into *tokens* (maximal runs
-without a separator) and a *zone* is a token that looks suspicious plus those that join it. Recognisers see one zone
-at a time.
+without a separator) and a *zone* is a token that looks suspicious plus those that join it.
 
-Looking at zones on their own is what makes streams exact and not approximate: a zone is decided as soon as the token
-after it is complete and does not join, whatever follows; so cutting a text between zones can change nothing. It also
-bounds the work: no recogniser ever sees more than one zone, so its worst case is that of a short text. What it
-costs: nothing that spans two unjoined tokens is found here (names and phrases have scanners of their own)."""
+Recognisers see the zones only, each cut off from the others. That is what makes streams exact and not approximate:
+a zone is decided as soon as the token after it is complete and does not join, whatever follows; so cutting a text
+between zones can change nothing. It also bounds the work: no pattern ever runs on beyond a zone. What it costs:
+nothing that spans two unjoined tokens is found here (names and phrases have scanners of their own)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import re2
@@ -28,16 +28,21 @@ _REACH = 160
 """Characters before the end of a text in which a plain token is looked for: some 25 words."""
 
 
+Left = Callable[[int], str]
+"""Place in the zones -> up to `CONTEXT` characters of the text to the left of it."""
+
+
 class Recogniser(Protocol):
     """One entity's own knowledge. `gates` are RE2 patterns; at least one must hit any text that has the entity, and
-    must hit it inside the zone too. RE2 has ASCII `\\b` and `\\w` and no look-around, so a gate is wider than the
+    must hit it inside the zone too. RE2 knows ASCII only and no look-around, so a gate is wider than the
     recogniser."""
 
     kind: str
     gates: Sequence[str]
 
-    def find(self, zone: str, before: str) -> list[Span]:
-        """Spans within `zone`; `before` is up to `CONTEXT` characters of text to its left."""
+    def find(self, zones: str, left: Left) -> list[Span]:
+        """Spans in `zones`: all zones of a text, each on a line of its own, so that one pass of a pattern serves them
+        all. A pattern must treat a line feed as the end of the text: never match one, never look beyond it."""
         ...
 
 
@@ -95,11 +100,9 @@ class Zones:
         if not self._gate.open_for(text[begin:] if begin else text):
             return []
         spans: list[Span] = []
-        for start, end in self._zones(text, begin):
-            found = self._look(text, start, end)
-            if found:
-                spans += found
-        return spans
+        for start, end in self._pieces(text, begin):
+            spans += self._look(text, start, end)
+        return resolve(spans)
 
     def settle(self, text: str, limit: int) -> int:
         """Down to the start of the unfinished token, then to the start of any zone that crosses or touches the end."""
@@ -163,10 +166,27 @@ class Zones:
         yield start, len(text)
 
     def _look(self, text: str, start: int, end: int) -> list[Span]:
-        zone = text[start:end]
-        indices = self._gate.open_for(zone)
+        """What the recognisers find in the zones of one piece."""
+        lines: list[str] = []
+        moved: list[int] = []
+        """How far each zone stands from its line."""
+        starts: list[int] = []
+        size = 0
+        # A slice and not `pos`: what stands before a cut must not be seen by the zone's look-behind.
+        for match in self._zone.finditer(text if (start, end) == (0, len(text)) else text[start:end]):
+            line = match[0]
+            lines.append(line)
+            starts.append(size)
+            moved.append(start + match.start() - size)
+            size += len(line) + 1
+        zones = "\n".join(lines)
+        indices = self._gate.open_for(zones) if lines else ()
         if not indices:
             return []
-        before = text[max(0, start - CONTEXT) : start]
-        spans = [span.moved(start) for i in indices for span in self.recognisers[i].find(zone, before)]
-        return resolve(spans)
+
+        def left(at: int) -> str:
+            place = at + moved[bisect_right(starts, at) - 1]
+            return text[place - CONTEXT if place > CONTEXT else 0 : place]
+
+        spans = [span for i in indices for span in self.recognisers[i].find(zones, left)]
+        return [span.moved(moved[bisect_right(starts, span.start) - 1]) for span in spans]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from guardrails import pii, private_keys, secret_tokens
 from guardrails.automaton import Phrases
 from guardrails.custom import custom_scanner
+from guardrails.invisible import DROPPED, Visible, has_invisible, visible
 from guardrails.pii_person import Person
 from guardrails.prompt_leak import Leak
 from guardrails.scanner import Scanner, Several
@@ -25,6 +26,7 @@ def scanners() -> dict[str, Scanner]:
     return {
         "pii": pii.scanner((*pii.PATTERNED, "PERSON"), patterns={"STAFF_ID": r"EMP-\d{4}"}, deny={"PROJECT": ["blue bird", "bird song"]}),
         "secrets": secret_tokens.scanner(),
+        "unseen": Visible(Phrases(["project bluebird", "bluebird", "bird in the hand"], kind="PHRASE")),
         "phrases": Phrases(["project bluebird", "bluebird", "bird in the hand", "ﬁsh", "hand over"], kind="PHRASE"),
         "person": Person(),
         "tokens": custom_scanner("STAFF_ID", r"EMP-\d{4,6}", pii.SEPARATOR),
@@ -67,6 +69,8 @@ GLUE = [
     "。",
     "a",
     "1",
+    "\u200b",
+    "\u2060\u00ad",
 ]
 
 ANY = st.lists(
@@ -74,7 +78,22 @@ ANY = st.lists(
 ).map("".join)
 PHRASES = st.lists(
     st.sampled_from(
-        ["project", "bluebird", "Bird", "in the", "hand", "over", " ", " ", "  ", "s", ".", "\u200b", "\n"]
+        [
+            "project",
+            "bluebird",
+            "Bird",
+            "in the",
+            "hand",
+            "over",
+            " ",
+            " ",
+            "  ",
+            "s",
+            ".",
+            "\u200b",
+            "\u00ad" * 20,
+            "\n",
+        ]
     ),
     max_size=10,
 ).map("".join)
@@ -83,7 +102,7 @@ RUNS = st.lists(
     st.tuples(st.integers(0, len(WORDS) - 1), st.integers(1, 11)).map(lambda run: " ".join(WORDS[run[0] : run[0] + run[1]])),
     max_size=4,
 ).map(" ".join)  # fmt: skip
-TEXTS = {"phrases": PHRASES, "leak": RUNS}
+TEXTS = {"phrases": PHRASES, "unseen": PHRASES, "leak": RUNS}
 """Each scanner's own kind of text, where fragments of everything would seldom come near it."""
 
 
@@ -111,7 +130,9 @@ def through(scanner: Scanner, chunks: list[str]) -> list[Span]:
     return spans
 
 
-@pytest.mark.parametrize("name", ["pii", "secrets", "phrases", "person", "tokens", "lines", "leak", "several"])
+@pytest.mark.parametrize(
+    "name", ["pii", "secrets", "phrases", "unseen", "person", "tokens", "lines", "leak", "several"]
+)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_every_chunking_finds_what_the_whole_text_has(name: str, data: st.DataObject) -> None:
@@ -121,7 +142,7 @@ def test_every_chunking_finds_what_the_whole_text_has(name: str, data: st.DataOb
     assert through(scanner, chunked(data, text)) == whole
 
 
-@pytest.mark.parametrize("name", ["pii", "secrets", "phrases", "leak"])
+@pytest.mark.parametrize("name", ["pii", "secrets", "phrases", "unseen", "leak"])
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_what_is_released_early_is_never_part_of_a_span(name: str, data: st.DataObject) -> None:
@@ -168,3 +189,39 @@ def test_a_private_key_without_end_is_not_held_for_ever() -> None:
     assert pieces[0].span is not None
     assert pieces[0].length > private_keys.LIMIT
     assert window.held < 200
+
+
+SPLIT = st.sampled_from(
+    ["\u200b", "\u00ad", "\u200d", "\u2060", "\u200e", "\ufe0f", "\U000e0061", "\ufeff" * 3, "\u3164"]
+)
+HIDDEN = {"pii": ["bob@example.com", "4111111111111111", "4111 1111 1111 1111", "GB29 NWBK 6016 1331 9268 19", "EMP-1234", "blue bird"],
+          "secrets": ["ghp_0123456789abcdefABCD", "sk-abcDEF0123456789abcd"],
+          "unseen": ["project bluebird", "bird in the hand"]}  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_value_is_found_with_invisible_characters_anywhere_in_it(data: st.DataObject) -> None:
+    """Zero-width, direction, tag and selector characters between the letters of a value hide nothing, in any chunking: its
+    span is the value as it stands, the invisible characters within included."""
+    name = data.draw(st.sampled_from(sorted(HIDDEN)))
+    value = data.draw(st.sampled_from(HIDDEN[name]))
+    places = data.draw(st.lists(st.tuples(st.integers(1, len(value) - 1), SPLIT), max_size=6))
+    hidden = "".join(ch + "".join(mark for at, mark in places if at == n + 1) for n, ch in enumerate(value))
+    before, after = (
+        data.draw(st.sampled_from(["", "see ", "\u200b to\n"])),
+        data.draw(st.sampled_from(["", ", and", "\nok"])),
+    )
+    spans = through(scanners()[name], chunked(data, before + hidden + after))
+    assert [(start, end) for _, start, end in spans] == [(len(before), len(before) + len(hidden))]
+
+
+@given(st.text(st.sampled_from("a \u200b\u200b\u2060"), max_size=90))
+def test_what_is_shown_has_nothing_invisible(text: str) -> None:
+    """The view has every visible character, in order, and shows it again unchanged."""
+    shown = visible(text)
+    assert not has_invisible(shown)
+    assert visible(shown) == shown
+    assert shown.replace("\n", "") == text.replace("\u200b", "").replace("\u2060", "")
+    assert len(shown) <= len(text)
+    assert "\n" not in shown or len(text) > DROPPED

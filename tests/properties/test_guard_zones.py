@@ -22,7 +22,7 @@ def zones_of(scanner: object) -> list[Zones]:
     """The zone scanners inside a scanner made of others."""
     if isinstance(scanner, Zones):
         return [scanner]
-    inner = [getattr(scanner, "_inner", None), *getattr(scanner, "parts", ())]
+    inner = [getattr(scanner, "inner", None), *getattr(scanner, "parts", ())]
     return [found for part in inner if part is not None for found in zones_of(part)]
 
 
