@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cache.backends.memory import MemoryStore
-from cache.breaker import Breaker
 from cache.config import CacheConfig, ExactConfig, SemanticConfig, is_server, kept_on_disk
 from cache.eligible import Limits
 from cache.exact import ExactCache
@@ -22,6 +21,7 @@ from cache.singleflight import Coalesce, Flights
 from cache.stores import ExactStore, StoreDown, VectorStore
 from cache.tap import CacheTap, Shelf
 from cache.writer import Writer
+from gateway.core.breaker import Breaker
 from gateway.core.clock import Clock
 from gateway.core.fingerprint import digest
 from gateway.core.ports import Decider, Embed, Transform

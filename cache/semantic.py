@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cache.breaker import Breaker, guarded
+from cache.breaker import guarded
 from cache.eligible import Limits, question_of
 from cache.key import Keyer
 from cache.notes import SEMANTIC, SemanticNote
@@ -19,6 +19,7 @@ from cache.stores import Near, StoreDown, VectorStore
 from cache.text import normalise, read
 from cache.verify import veto
 from gateway.core.answer import Answer
+from gateway.core.breaker import Breaker
 from gateway.core.exchange import CacheNote, Exchange
 from gateway.core.facts import Key
 from gateway.core.ports import Embed

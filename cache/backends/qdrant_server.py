@@ -15,8 +15,9 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from qdrant_client import AsyncQdrantClient, models
 
-from cache.breaker import Breaker, guarded
+from cache.breaker import guarded
 from cache.stores import Near, StoreDown
+from gateway.core.breaker import Breaker
 from gateway.core.clock import Clock
 from gateway.core.fingerprint import digest
 

@@ -19,8 +19,8 @@ from typing import Any, cast
 from redis.asyncio.connection import parse_url
 
 from cache.backends.resp import ProtocolError, Reply, ReplyError, Value, decode, encode
-from cache.breaker import Breaker
 from cache.stores import StoreDown
+from gateway.core.breaker import Breaker
 from gateway.core.clock import Clock
 
 _MAX_PENDING = 10_000

@@ -14,7 +14,6 @@ from qdrant_client import AsyncQdrantClient
 from cache.backends.qdrant_server import QdrantServer
 from cache.backends.redis_link import RedisLink
 from cache.backends.redis_store import RedisStore
-from cache.breaker import Breaker
 from cache.build import Caches, build
 from cache.config import CacheConfig, ExactConfig, SemanticConfig
 from cache.eligible import Limits
@@ -23,6 +22,7 @@ from cache.semantic import SemanticCache
 from cache.stores import Near
 from cache.tap import CacheTap, Shelf
 from cache.writer import Writer
+from gateway.core.breaker import Breaker
 from gateway.core.clock import ManualClock, SystemClock
 from gateway.core.exchange import Exchange
 from tests.fixtures.cache_world import PLAN, SECRET, TrigramEmbed, ask, chat, exchange, look, play, said

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from cache.breaker import Breaker, guarded
+from cache.breaker import guarded
 from cache.stores import StoreDown
+from gateway.core.breaker import Breaker
 from gateway.core.clock import ManualClock
 
 
