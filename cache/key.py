@@ -14,6 +14,7 @@ from typing import Any, Literal
 from gateway.core.exchange import Exchange
 from gateway.core.fingerprint import keyed
 from gateway.core.request import Body, Slot
+from gateway.core.reveal import REVEAL
 
 Scope = Literal["user", "key", "tenant", "route"]
 
@@ -96,6 +97,9 @@ class Keyer:
             "headers": {name: headers[name] for name in _HEADERS if name in headers},
             "body": semantic_fields(request.body),
         }
+        reveal = exchange.facts.get(REVEAL)
+        if reveal is not None:  # the answer may be made from the originals, so it is an answer for them alone
+            material["originals"] = dict(reveal.originals())
         try:
             return keyed(self._secret, material)
         except (OverflowError, TypeError, ValueError, RecursionError):

@@ -1,7 +1,7 @@
 """The tap: sees the checked, still masked answer go by, and has whole ones stored.
 
-Law: an answer that is incomplete, blocked, truncated, tool-calling, empty, a fallback's, or that passed a check which
-did not run, is never stored. A client that leaves ends the stream before `finish`, so nothing is stored then either.
+Law: an answer that is incomplete, blocked, truncated, tool-calling, empty, a fallback's, for its client alone, or that
+passed a check which did not run, is never stored. A client that leaves ends the stream before `finish`, so nothing is stored then either.
 """
 
 from __future__ import annotations
@@ -153,6 +153,8 @@ class TapSession:
 def storable(exchange: Exchange, response: Response) -> bool:
     """Whether this answer may be given to somebody who asks again."""
     if not response.complete or not response.choices or exchange.answer is not None:
+        return False
+    if exchange.unshared:
         return False
     if exchange.plan is None or exchange.served_model not in ("", exchange.plan.alias):
         return False  # a fallback's answer is not what this alias would have said

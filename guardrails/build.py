@@ -52,6 +52,7 @@ def _input(name: str, check: GuardrailConfig, kind: Kind, tools: Tools) -> Input
         sides=frozenset(check.on) - {"output"},
         scope=frozenset(check.scope or SCOPE),
         restore=check.restore is not False,
+        reveal=check.internal == "original",
         closed=check.on_error == "closed",
         deadline=check.deadline,
         inspector=_inspector(check, kind, tools),

@@ -10,13 +10,14 @@ import msgspec
 
 from gateway.core.units import Duration
 
-Use = Literal["pii", "secrets", "injection", "phrases", "prompt_leak", "json_schema", "toxicity"]
+Use = Literal["pii", "secrets", "injection", "phrases", "prompt_leak", "json_schema", "tool_schema", "toxicity"]
 """The keys of `guardrails.kinds.KINDS`; written out for the schema of the configuration."""
 On = Literal["input", "retrieved", "output"]
 Action = Literal["mask", "block", "flag", "repair"]
 EntityAction = Literal["mask", "block", "allow", "log"]
 Scope = Literal["latest_turn", "user", "tool_results", "assistant"]
 StreamMode = Literal["hold", "window", "full", "off"]
+Internal = Literal["original", "mask"]
 Step = Literal["retry", "hedge", "fallback", "reply", "handoff", "pass", "block"]
 
 
@@ -35,6 +36,8 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Whose text may block: default the latest user turn, and tool results. Masking always covers every role."""
     restore: bool | None = None
     """Put originals back into the answer. Default yes, for checks that mask input."""
+    internal: Internal | None = None
+    """What targets with `trust: internal` get: `mask` (default) what everyone gets, `original` what the client sent."""
     entities: list[str] | None = None
     actions: dict[str, EntityAction] | None = None
     """What to do with single entities, where it differs from `action`: `allow` does not look for it, `log` counts it and
@@ -63,6 +66,20 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The stock reply, or what is said when a person takes over."""
     handoff: str | None = None
     """Who takes over."""
+
+    retry_truncated: bool | None = None
+    """`retry` and `hedge` also where the answer was cut by its token limit. Default no: asked again, it would be cut
+    again."""
+    repeats: int | None = None
+    """How often in a row the same must be said to be a runaway."""
+    min_chars: int | None = None
+    """How long the repeated part must be, all repeats together."""
+    topics: dict[str, list[str]] | None = None
+    """Topic -> example sentences."""
+    allow: list[str] | None = None
+    """Topics that alone may be talked about; phrases in which a denied name may stand."""
+    canary: bool | None = None
+    """Put a random word into the system prompt that the model has no reason to say."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -42,6 +42,11 @@ def _keys(check: GuardrailConfig) -> Found:
             yield f".{key}", f"means nothing for `use: {check.use}`; take it out"
     if check.restore and (check.action != "mask" or not {"input", "retrieved"} & set(check.on)):
         yield ".restore", "only what was masked on the way in can be restored: needs `action: mask` and `on: [input]`"
+    if check.internal is not None and (check.action != "mask" or not {"input", "retrieved"} & set(check.on)):
+        yield (
+            ".internal",
+            "only what is masked on the way in can be left to internal targets: needs `action: mask` and `on: [input]`",
+        )
     if check.scope is not None and check.action == "mask":
         yield ".scope", "masking covers every role, because history is sent again with each turn; take `scope` out"
 
@@ -75,6 +80,11 @@ def _stream(check: GuardrailConfig) -> Found:
         yield ".stream", f"{check.use!r} cannot {check.action} in mode {check.stream!r}; it can in {', '.join(modes)}"
 
 
+def stops(check: GuardrailConfig) -> bool:
+    """Whether it can stop an answer at all."""
+    return check.action in ("block", "repair") or "block" in (check.actions or {}).values()
+
+
 def _values(check: GuardrailConfig) -> Found:
     if check.threshold is not None and not 0 < check.threshold < 1:
         yield ".threshold", "must be above 0 and below 1"
@@ -87,6 +97,8 @@ def _values(check: GuardrailConfig) -> Found:
 
 def _then(check: GuardrailConfig) -> Found:
     steps = check.steps
+    if steps and ("output" not in check.on or not stops(check)):
+        yield ".then", "means nothing here: it says what happens when an answer is stopped (`on: [output]`, `action: block`)"
     if len(set(steps)) < len(steps):
         yield ".then", "says the same twice; `attempts` says how often to ask again"
     if any(step in ("pass", "block", "reply", "handoff") for step in steps[:-1]):

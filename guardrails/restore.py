@@ -22,9 +22,18 @@ class Placeholders:
     __slots__ = ("json", "plain", "prefixes")
 
     def __init__(self, values: Mapping[str, str]) -> None:
-        self.plain = dict(values)
-        self.json = {placeholder: escaped(value) for placeholder, value in values.items()}
-        self.prefixes = {placeholder[:n] for placeholder in values for n in range(1, len(placeholder))}
+        self.plain: dict[str, str] = {}
+        self.json: dict[str, str] = {}
+        self.prefixes: set[str] = set()
+        self.learn(values)
+
+    def learn(self, values: Mapping[str, str]) -> None:
+        """Takes in what was issued since, also for the texts that are under way."""
+        for placeholder, value in values.items():
+            if placeholder not in self.plain:
+                self.plain[placeholder] = value
+                self.json[placeholder] = escaped(value)
+                self.prefixes.update(placeholder[:n] for n in range(1, len(placeholder)))
 
 
 class Restorer:

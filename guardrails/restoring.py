@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.core.events import Blocked, ChoiceFinished, Event, Failed, Finished, Reasoning, Text, ToolCall, Unknown
@@ -25,7 +25,7 @@ class Restore:
         vault = exchange.facts.get(VAULT)
         if vault is None or not vault.values:
             return None
-        return Restoring(Placeholders(vault.values), exchange)
+        return Restoring(vault.values, exchange)
 
 
 class Restoring:
@@ -33,14 +33,18 @@ class Restoring:
 
     waiting = False
 
-    def __init__(self, known: Placeholders, exchange: Exchange) -> None:
-        self._known = known
+    def __init__(self, values: Mapping[str, str], exchange: Exchange) -> None:
+        """`values` may grow: masking the answer of a target that was shown originals gives out placeholders too."""
+        self._values = values
+        self._known = Placeholders(values)
         self._exchange = exchange
         self._texts: dict[tuple[str, int, int], tuple[Restorer, Event]] = {}
         """The restorer, and the last event that fed it: the pattern for what is sent of the rest."""
 
     def push(self, event: Event) -> Sequence[Event]:
         kind = type(event)
+        if len(self._values) > len(self._known.plain):
+            self._known.learn(self._values)
         if kind is Text or kind is Reasoning:
             if not event.text:  # type: ignore[attr-defined]
                 return (event,)

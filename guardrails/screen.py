@@ -1,29 +1,27 @@
-"""The input side: every configured check over its part of the request, in order, each with its deadline and its rule
-for failing. Masks rewrite the request; the first block ends it; a check that did not run is recorded as that and
-never as passed."""
+"""The input side: what a check is there, whose text it looks at, and what its findings mean.
+
+Two stages run the checks: `guardrails.masking` first, so that everything after it sees masked text only, then
+`guardrails.inspecting`, beside the router. A check that did not run is recorded as that and never as passed."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
-from concurrent.futures import Executor
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from gateway.core.answer import Answer, Refusal
 from gateway.core.errors import CheckFailed
 from gateway.core.exchange import Exchange
-from gateway.core.facts import Key
 from gateway.core.request import Request, Slot
 from gateway.core.verdict import Action, Side, Verdict
-from guardrails.not_scanned import NotScanned
-from guardrails.spans import Span, rewrite
-from guardrails.vault import VAULT, Vault, blanked, unescaped
+from guardrails.actions import Actions
+from guardrails.spans import Span, resolve
 
 INLINE = 4096
-"""Characters that are looked at on the event loop: patterns take well under 1 ms for that. More goes to a thread."""
+"""Characters that patterns look at on the event loop: they take well under 1 ms for that. More goes to a thread."""
+
+STRONGEST: Sequence[Action] = ("block", "mask", "flag")
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -38,11 +36,15 @@ class Finding(msgspec.Struct, frozen=True):
         return bool(self.spans)
 
 
-_CLEAN = Finding()
+CLEAN = Finding()
 
 
 class Inspector(Protocol):
     """Looks at texts, by computing only: no I/O, no state. Raises whatever it likes; that is then "not scanned"."""
+
+    inline: int
+    """Characters of all texts together that it may look at on the event loop; 0 for whatever runs a model. More goes to
+    a thread."""
 
     def inspect(self, texts: Sequence[str], until: float) -> Sequence[Finding]:
         """One finding for each text. Raises TimeoutError soon after `until`, on the monotonic clock, has passed."""
@@ -61,116 +63,115 @@ class Asking(Protocol):
         ...
 
 
+class Cuts(msgspec.Struct, frozen=True):
+    """From which score on a text is a hit, by how far its author is trusted: a tool's result and retrieved text are
+    written by whoever could reach them."""
+
+    trusted: float
+    untrusted: float
+
+    def of(self, slot: Slot) -> float:
+        return self.untrusted if untrusted(slot) else self.trusted
+
+
 class InputCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One configured check on the input side: an inspector, or something to ask, or one after the other."""
 
     name: str
     category: str
-    action: Action
-    """`mask`, `block` or `flag`."""
+    actions: Actions
+    """`mask`, `block`, `flag` or `allow`, by the kind of span."""
     sides: frozenset[str]
     """`input`, `retrieved` or both."""
     scope: frozenset[str]
     """Whose text may block or flag."""
     restore: bool
+    reveal: bool = False
+    """Targets of the house get the originals of what it masks."""
     closed: bool
     deadline: float
     """Seconds for both together."""
     inspector: Inspector | None = None
     asking: Asking | None = None
+    cuts: Cuts | None = None
+    """For inspectors that give scores and leave it to the screen what is a hit."""
+    remembers: bool = False
+    """What was found in a text holds for as long as the process remembers it."""
+    beside: bool = False
+    """May still run while the model is called."""
+
+    @property
+    def masks(self) -> bool:
+        return self.actions.can("mask")
 
 
-class InputScreen:
-    """Decider."""
+class Judged(msgspec.Struct, frozen=True):
+    """What findings mean for a request."""
 
-    name = "screen"
-    consumes: tuple[Key[Any], ...] = ()
-    produces: tuple[Key[Any], ...] = (VAULT,)
+    action: Action
+    """The strongest of all that was found."""
+    verdict: Verdict
+    masks: Sequence[tuple[Slot, Sequence[Span]]] = ()
+    """What is to be hidden where; disjoint spans, in order."""
 
-    def __init__(self, checks: Sequence[InputCheck], pool: Executor) -> None:
-        self._checks = tuple(checks)
-        self._pool = pool
 
-    async def decide(self, exchange: Exchange) -> Answer | None:
-        request = exchange.asked()
-        for check in self._checks:
-            for side in ("input", "retrieved"):
-                slots = chosen(check, side, request) if side in check.sides else []
-                if slots:
-                    answer = await self._one(exchange, check, "input" if side == "input" else "retrieved", slots)
-                    if answer is not None:
-                        return answer
-        return None
-
-    async def _one(self, exchange: Exchange, check: InputCheck, side: Side, slots: Sequence[Slot]) -> Answer | None:
-        texts = [blanked(slot.text) if slot.kind == "tool_arguments" else slot.text for slot in slots]
-        start = exchange.clock.now()
-        findings, reason = await self._look(exchange, check, texts)
-        micros = (exchange.clock.now() - start) // 1000
-        if findings is None:
-            return self._not_scanned(exchange, check, side, reason, micros)
-        count = sum(len(finding.spans) for finding in findings)
-        worst = max(findings, key=lambda finding: finding.score or 0.0)
-        action: Action = check.action if count else "allow"
-        exchange.verdicts.append(
-            Verdict(check.name, action, side, count, check.category, worst.score, worst.rule, micros)
+def judged(
+    check: InputCheck, side: Side, slots: Sequence[Slot], findings: Sequence[Finding], turn: int, micros: int
+) -> Judged:
+    """One verdict for all: the strongest action, how often, and how often the weaker ones."""
+    if check.cuts is None and not any(finding.spans for finding in findings):
+        worst = max(findings, key=_score)
+        return Judged(
+            "allow", Verdict(check.name, "allow", side, 0, check.category, worst.score, worst.rule, micros)
         )
-        if action == "block":
-            return refused(check.name, check.category)
+    tally: dict[str, int] = {}
+    masks: list[tuple[Slot, Sequence[Span]]] = []
+    hits: list[tuple[Slot, Finding]] = []
+    for slot, finding in zip(slots, findings, strict=True):
+        spans = _spans(check, slot, finding)
+        if not spans:
+            continue
+        in_scope = side == "retrieved" or not check.masks or _in_scope(slot, check.scope, turn)
+        hidden = _count(check.actions, spans, in_scope, tally)
+        if hidden:
+            masks.append((slot, hidden))
+        hits.append((slot, finding))
+    action: Action = next((action for action in STRONGEST if tally.get(action)), "allow")
+    slot, worst = max(hits or zip(slots, findings, strict=True), key=lambda hit: _score(hit[1]))
+    reason = worst.rule
+    if check.cuts is not None and action != "allow" and untrusted(slot):
+        reason = f"untrusted:{reason}" if reason else "untrusted"
+    weaker = [f"{name}:{count}" for name, count in tally.items() if name != action]
+    verdict = Verdict(
+        check.name, action, side, tally.get(action, 0), check.category, worst.score, reason or ",".join(weaker), micros
+    )
+    return Judged(action, verdict, masks)
+
+
+def _spans(check: InputCheck, slot: Slot, finding: Finding) -> Sequence[Span]:
+    if finding.spans or check.cuts is None or finding.score is None or finding.score < check.cuts.of(slot):
+        return finding.spans
+    return (Span("", 0, len(slot.text), finding.score),)
+
+
+def _count(actions: Actions, spans: Sequence[Span], in_scope: bool, tally: dict[str, int]) -> Sequence[Span]:
+    """Counts by action, and gives what is to be hidden. What would be blocked in a turn that is out of scope, because it
+    was stopped when it came, and the client's history still has it, is hidden: it may not go out either."""
+    hidden = []
+    mixed = False
+    for span in spans:
+        action = actions.of(span.kind)
+        if action == "block" and not in_scope:
+            action, mixed = "mask", True
         if action == "mask":
-            self._mask(exchange, check, slots, findings)
-        return None
-
-    async def _look(
-        self, exchange: Exchange, check: InputCheck, texts: Sequence[str]
-    ) -> tuple[Sequence[Finding] | None, str]:
-        """(findings, "") or (None, why not)."""
-        until = time.monotonic() + min(check.deadline, exchange.remaining())
-        try:
-            findings: Sequence[Finding] = [_CLEAN] * len(texts)
-            if check.inspector is not None:
-                findings = await self._inspect(check.inspector, texts, until)
-            if check.asking is not None:
-                seconds = until - time.monotonic()
-                async with asyncio.timeout(seconds):
-                    findings = await check.asking.ask(exchange, texts, findings, seconds)
-            return findings, ""
-        except TimeoutError:
-            return None, "timeout"
-        except NotScanned as why:
-            return None, why.reason
-        except Exception:
-            return None, "crashed"
-
-    async def _inspect(self, inspector: Inspector, texts: Sequence[str], until: float) -> Sequence[Finding]:
-        """Small inputs run here and now, in bounded time; large ones in the pool, where the deadline also covers the
-        wait for a free thread."""
-        if sum(map(len, texts)) <= INLINE:
-            return inspector.inspect(texts, until)
-        job = asyncio.get_running_loop().run_in_executor(self._pool, inspector.inspect, texts, until)
-        return await asyncio.wait_for(job, until - time.monotonic())
-
-    @staticmethod
-    def _not_scanned(exchange: Exchange, check: InputCheck, side: Side, reason: str, micros: int) -> None:
-        exchange.verdicts.append(Verdict(check.name, "not_scanned", side, 0, check.category, None, reason, micros))
-        if check.closed:
-            raise CheckFailed(f"The check {check.name!r} could not look at the request, so it may not pass.")
-        exchange.degraded.append(f"guardrail:{check.name}")
-
-    @staticmethod
-    def _mask(exchange: Exchange, check: InputCheck, slots: Sequence[Slot], findings: Sequence[Finding]) -> None:
-        vault = exchange.facts.get(VAULT)
-        if vault is None:
-            vault = Vault(slot.text for slot in exchange.asked().slots)
-            exchange.facts.put(VAULT, vault)
-        for slot, finding in zip(slots, findings, strict=True):
-            if finding.spans:
-                slot.replace(masked(slot.text, finding.spans, vault, check.restore, slot.kind == "tool_arguments"))
+            hidden.append(span)
+        if action == "mask" or (action != "allow" and in_scope):
+            tally[action] = tally.get(action, 0) + 1
+    return resolve(hidden) if mixed else hidden
 
 
-def masked(text: str, spans: Sequence[Span], vault: Vault, restore: bool, as_json: bool = False) -> str:
-    """`text` with placeholders for `spans`. In raw JSON the vault keeps the value, not its spelling."""
-    return rewrite(text, spans, lambda kind, value: vault.issue(kind, unescaped(value) if as_json else value, restore))
+def _score(finding: Finding) -> float:
+    return finding.score or 0.0
 
 
 def refused(name: str, category: str) -> Answer:
@@ -178,12 +179,27 @@ def refused(name: str, category: str) -> Answer:
     return Answer(kind="refused", refusal=Refusal(name, category, message))
 
 
+def not_scanned(exchange: Exchange, check: InputCheck, side: Side, reason: str, micros: int) -> Verdict:
+    """The verdict on a check that could not look. `failed_closed` says what that means."""
+    if not check.closed:
+        exchange.degraded.append(f"guardrail:{check.name}")
+    return Verdict(check.name, "not_scanned", side, 0, check.category, None, reason, micros)
+
+
+def failed_closed(check: InputCheck) -> CheckFailed:
+    return CheckFailed(f"The check {check.name!r} could not look at the request, so it may not pass.")
+
+
+def untrusted(slot: Slot) -> bool:
+    return slot.role in ("tool", "retrieved")
+
+
 def chosen(check: InputCheck, side: str, request: Request) -> list[Slot]:
     """The slots that the check looks at. Masks look at every role, because history is sent again with each turn;
     others at their scope, and never at system text, which is the operator's own."""
     if side == "retrieved":
         return [slot for slot in request.slots if slot.role == "retrieved"]
-    if check.action == "mask":
+    if check.masks:
         return [slot for slot in request.slots if slot.role != "retrieved"]
     turn = request.latest_user_turn
     scope = check.scope

@@ -113,6 +113,14 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     """Names of the token counters to charge when the answer's usage is known."""
     calling: Target | None = None
     """The target of the attempt under way."""
+    revealed: bool = False
+    """The attempt under way was sent originals of what is masked everywhere else, so its answer may hold them."""
+    unshared: bool = False
+    """The answer is for this client alone: no cache may keep it."""
+    remedied: dict[str, int] = {}
+    """Tries that each output check has used up of its remedies `retry` and `hedge`, by the check's name."""
+    passing: set[str] = set()
+    """Names of the output checks whose remedies are spent and end in `pass`: they let this answer go and flag it."""
     served_model: str = ""
     """The alias whose target answered."""
     usage: Usage | None = None

@@ -50,6 +50,8 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """The answer's id, from its body."""
     cost_usd: float | None = None
     """Of `usage`; None when that or the price is not known. A cancelled attempt may have cost more."""
+    revealed: bool = False
+    """It was sent originals of what is masked everywhere else; only a target with `trust: internal` may be."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

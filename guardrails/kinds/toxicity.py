@@ -17,7 +17,7 @@ KIND = Kind(
     category="toxicity",
     sides=BOTH,
     actions=words("block flag"),
-    keys=words("threshold scope stream"),
+    keys=words("threshold scope stream then attempts reply handoff"),
     streams=("window", "full"),
     misses=always(
         "whatever its English list does not spell out: paraphrase, allusion, sarcasm, context, letters spaced out, "
