@@ -10,7 +10,9 @@ import msgspec
 
 from gateway.core.units import Duration
 
-Use = Literal["pii", "secrets", "injection", "phrases", "prompt_leak", "json_schema", "tool_schema", "toxicity"]
+Use = Literal[
+    "pii", "secrets", "injection", "phrases", "prompt_leak", "json_schema", "tool_schema", "empty", "repetition", "toxicity",
+]  # fmt: skip
 """The keys of `guardrails.kinds.KINDS`; written out for the schema of the configuration."""
 On = Literal["input", "retrieved", "output"]
 Action = Literal["mask", "block", "flag", "repair"]

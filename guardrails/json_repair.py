@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import re
 
-_FENCE = re.compile(r"```[A-Za-z0-9_-]{0,16}[ \t]*\r?\n?(.*?)(?:```|\Z)", re.DOTALL)
+FENCE = re.compile(r"```[A-Za-z0-9_-]{0,16}[ \t]*\r?\n?(.*?)(?:```|\Z)", re.DOTALL)
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 _BARE = re.compile(r"[A-Za-z_]\w*|[-+.\w]+")
 _CLOSE = {"{": "}", "[": "]"}
 _CONTROL = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def repair(text: str) -> str | None:
-    """Text that should parse, or None when there is no object or array in it. The caller parses and validates it."""
-    fenced = _FENCE.search(text)
+def repair(text: str, *, close: bool = True) -> str | None:
+    """Text that should parse, or None when there is no object or array in it. The caller parses and validates it.
+
+    `close`: what is open at the end is closed. Not for the arguments of calls: half a path is a path, and would run."""
+    fenced = FENCE.search(text)
     if fenced and ("{" in fenced[1] or "[" in fenced[1]):
         text = fenced[1]
     start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=-1)
-    return _Mender(text, start).run() if start >= 0 else None
+    if start < 0:
+        return None
+    mender = _Mender(text, start)
+    mended = mender.run()
+    return mended if close or not mender.unclosed else None
 
 
 class _Mender:
@@ -32,6 +38,10 @@ class _Mender:
         self._at = start
         self._out: list[str] = []
         self._open: list[str] = []
+        self._awaited = {"}": 0, "]": 0}
+        """How many of each are in `_open`: looking there each time would be quadratic."""
+        self.unclosed = False
+        """The text ended inside a string, an object or an array."""
 
     def run(self) -> str:
         while self._at < len(self._text):
@@ -40,6 +50,7 @@ class _Mender:
                 self._string(ch)
             elif ch in "{[":
                 self._open.append(_CLOSE[ch])
+                self._awaited[_CLOSE[ch]] += 1
                 self._put(ch)
             elif ch in "}]":
                 self._close(ch)
@@ -51,6 +62,7 @@ class _Mender:
                 self._put(ch)
             else:
                 self._bare()
+        self.unclosed = self.unclosed or bool(self._open)
         while self._open:
             self._drop_comma()
             self._out.append(self._open.pop())
@@ -63,9 +75,10 @@ class _Mender:
     def _close(self, ch: str) -> None:
         self._drop_comma()
         self._at += 1
-        if ch in self._open:
+        if self._awaited[ch]:
             while self._open:
                 wanted = self._open.pop()
+                self._awaited[wanted] -= 1
                 self._out.append(wanted)
                 if wanted == ch:
                     break
@@ -103,5 +116,7 @@ class _Mender:
             if ch == end:
                 break
             piece.append(_CONTROL.get(ch, '\\"' if ch == '"' else ch))
+        else:
+            self.unclosed = True
         piece.append('"')
         self._out.append("".join(piece))

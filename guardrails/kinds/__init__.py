@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from guardrails.kind import Kind
-from guardrails.kinds import injection, json_schema, phrases, pii, prompt_leak, secrets, toxicity
+from guardrails.kinds import (
+    empty,
+    injection,
+    json_schema,
+    phrases,
+    pii,
+    prompt_leak,
+    repetition,
+    secrets,
+    tool_schema,
+    toxicity,
+)
 
 KINDS: Mapping[str, Kind] = {
     kind.use: kind
@@ -16,6 +27,9 @@ KINDS: Mapping[str, Kind] = {
         phrases.KIND,
         prompt_leak.KIND,
         json_schema.KIND,
+        tool_schema.KIND,
+        empty.KIND,
+        repetition.KIND,
         toxicity.KIND,
     )
 }

@@ -11,10 +11,11 @@ import pytest
 
 from gateway.core.errors import CheckFailed
 from gateway.core.events import Blocked, Event, Started, Text, ToolCall
+from guardrails.answers import AnswerRules
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
 from guardrails.json_repair import repair
-from guardrails.json_schema import JsonRules, JsonSchema
+from guardrails.json_schema import CATEGORY, JsonSchema
 from guardrails.json_validate import Unusable, Validators
 from guardrails.schema_source import wanted
 from tests.fixtures.guard_world import answer, blocked, call, exchange_of, text_of, through
@@ -179,7 +180,7 @@ def test_patterns_are_linear() -> None:
 async def test_a_schema_that_cannot_be_used_is_not_scanned(closed: bool) -> None:
     """Closed: the answer may not pass. Open: it does, unchanged, with a warning, and the verdict does not say allow."""
     with ThreadPoolExecutor(1) as pool:
-        check = JsonSchema(JsonRules(name="j", mend=True, remedies=(), closed=closed, deadline=5.0), pool)
+        check = JsonSchema(AnswerRules(name="j", category=CATEGORY, action="repair", closed=closed, deadline=5.0), pool)
         exchange = exchange_of(("user", "hi"), body=body({"$ref": "#"}))
         if closed:
             with pytest.raises(CheckFailed):
