@@ -1,7 +1,8 @@
 """The tap: sees the checked, still masked answer go by, and has whole ones stored.
 
 Law: an answer that is incomplete, blocked, truncated, tool-calling, empty, a fallback's, for its client alone, or that
-passed a check which did not run, is never stored. A client that leaves ends the stream before `finish`, so nothing is stored then either.
+passed a check which did not run, is never stored. A client that leaves ends the stream before `finish`, so nothing is
+stored then either.
 """
 
 from __future__ import annotations

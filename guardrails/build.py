@@ -13,9 +13,11 @@ from guardrails.inspectors import Scanning
 from guardrails.kind import Kind, Tools
 from guardrails.kinds import KINDS
 from guardrails.output import OutputCheck, ScannerOf, rules_of
+from guardrails.remask import Remask
 from guardrails.restoring import Restore
 from guardrails.scanner import Scanner
 from guardrails.screen import InputCheck, InputScreen, Inspector
+from guardrails.unshared import Unshared
 
 SCOPE = ("latest_turn", "tool_results")
 
@@ -41,7 +43,15 @@ def build(config: Mapping[str, GuardrailConfig], names: Sequence[str], tools: To
     chosen = [(name, config[name], KINDS[config[name].use]) for name in names]
     inputs = [_input(*one, tools) for one in chosen if {"input", "retrieved"} & set(one[1].on)]
     outputs = [_output(*one, tools) for one in chosen if "output" in one[1].on]
+    if any(check.internal == "original" for _, check, _ in chosen):
+        outputs = [Remask(), *outputs, Unshared(_masking_scanners(chosen))]
     return Guards(InputScreen(inputs, tools.pool), outputs, Restore())
+
+
+def _masking_scanners(chosen: Sequence[tuple[str, GuardrailConfig, Kind]]) -> list[Scanner]:
+    """Those of the checks that mask what comes in."""
+    masks = [check for _, check, kind in chosen if check.action == "mask" and kind.scanner is not None]
+    return [scanner_of(check) for check in masks if {"input", "retrieved"} & set(check.on)]
 
 
 def _input(name: str, check: GuardrailConfig, kind: Kind, tools: Tools) -> InputCheck:
