@@ -55,6 +55,10 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     large."""
     deny: list[str] | None = None
     threshold: float | None = None
+    untrusted_threshold: float | None = None
+    """The same for tool results and retrieved text, which are looked at more strictly. Default 0.8 of `threshold`."""
+    beside: Literal["call"] | None = None
+    """The check, if it is slow, may go on while the model is called; the answer waits for it."""
     stream: StreamMode | None = None
     """How the check acts on a stream: `hold` what may still become a hit, `window` the same by words, `full`
     everything until the end, `off` not at all (only for `flag`)."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.core.events import Blocked, Event, Failed, Reasoning, Text, ToolCall
+from gateway.core.events import Blocked, Event, Failed, Finished, Reasoning, Text, ToolCall
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from guardrails.answers import AnswerRules, Voice, interested
@@ -65,7 +65,7 @@ class Watching:
         if kind is Blocked or kind is Failed:
             self._voice.over = True
             return (event,)
-        if self._full and self._held:  # behind what is held, so that the order stays
+        if self._full and self._held and kind is not Finished:  # behind what is held, so that the order stays
             self._held.append(event)
             return ()
         return (event,)

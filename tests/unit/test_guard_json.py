@@ -14,6 +14,7 @@ from gateway.core.events import Blocked, Event, Started, Text, ToolCall
 from guardrails.answers import AnswerRules
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
+from guardrails.json_flaws import FLAWS
 from guardrails.json_repair import repair
 from guardrails.json_schema import CATEGORY, JsonSchema
 from guardrails.json_validate import Unusable, Validators
@@ -204,3 +205,77 @@ async def test_a_schema_that_cannot_be_used_is_not_scanned(closed: bool) -> None
 def test_repair(text: str, mended: str | None) -> None:
     """Known slips, and nothing for text that holds no value."""
     assert repair(text) == mended
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "reason"),
+    [
+        ('```json\n{"name": "Ann", "age": 3}\n```', "stop", "fenced>ok"),
+        ('Sure: {"name": "Ann", "age": 3}', "stop", "prose_around>ok"),
+        ('{"name": "Ann", "age": 3} Enjoy!', "stop", "trailing>ok"),
+        ('{"name": "Ann", "age": 3,}', "stop", "malformed>ok"),
+        ('{"name": "Ann", "age": 3', "stop", "unclosed>ok"),
+        ('{"name": "Ann", "age": 3', "length", "truncated>truncated"),
+        ('{"name": "Ann"', "stop", "unclosed>missing_key"),
+        ('{"name": "Ann"}', "stop", "missing_key>missing_key"),
+        ('{"name": "Ann", "age": "3"}', "stop", "wrong_type>wrong_type"),
+        ('{"name": "Ann", "age": 3, "sex": "f"}', "stop", "extra_key>extra_key"),
+        ("I think so.", "stop", "not_json>not_json"),
+        (" \n", "stop", "empty>empty"),
+        ("[" * 5000 + "]" * 5000, "stop", "too_deep>too_deep"),
+        ('{"name": "Ann", "age": 3}', "stop", ""),
+        ('{"name": "Ann", "age": 3}', "length", ""),
+    ],
+)
+async def test_a_flaw_has_a_name_before_and_after_the_repair(text: str, finish: str, reason: str) -> None:
+    """The verdict says what was wrong and what was left of it, in a fixed vocabulary; nothing wrong, nothing said."""
+    exchange = exchange_of(("user", "hi"), body=body())
+    await through(exchange, build(CONFIG, ["json"]).checks, answer([text], finish))
+    assert [verdict.reason for verdict in exchange.verdicts] == [reason]
+    assert all(word in FLAWS for word in reason.split(">") if word)
+
+
+@pytest.mark.parametrize(("again", "kinds"), [(None, ["fallback"]), (True, ["retry", "fallback"])])
+async def test_a_cut_answer_is_not_asked_for_again_unless_that_is_wanted(again: bool | None, kinds: list[str]) -> None:
+    """The same limit would cut it again: `retry` is left out, what asks another model stays."""
+    check = GuardrailConfig(
+        use="json_schema", on=["output"], action="repair", then=["retry", "fallback"], on_error="closed", retry_truncated=again
+    )  # fmt: skip
+    exchange = exchange_of(("user", "hi"), body=body())
+    out = await through(exchange, build({"j": check}, ["j"]).checks, answer(['{"name": "A'], "length"))
+    found = blocked(out)
+    assert found is not None
+    assert [remedy.kind for remedy in found.remedies] == kinds
+    assert "token limit" in found.message
+
+
+async def test_a_refusal_in_its_own_field_is_told_apart() -> None:
+    """It is no JSON, and no slip of the model's either."""
+    events = [Started("r", "m", 1), Text("I can't do that.", 0, {"openai": {"refusal": True}}), *answer([])[1:]]
+    exchange = exchange_of(("user", "hi"), body=body())
+    assert blocked(await through(exchange, build(CONFIG, ["json"]).checks, events)) is not None
+    assert exchange.verdicts[0].reason == "refused>refused"
+
+
+async def test_a_flag_lets_the_answer_by_as_it_comes() -> None:
+    """Nothing is held; the flaw is counted all the same."""
+    check = GuardrailConfig(use="json_schema", on=["output"], action="flag")
+    exchange = exchange_of(("user", "hi"), body=body())
+    events = answer(['{"name"', ': "Ann"}'])
+    out = await through(exchange, build({"j": check}, ["j"]).checks, events)
+    assert all(a is b for a, b in zip(out, events, strict=False))
+    assert [(v.action, v.reason) for v in exchange.verdicts] == [("flag", "missing_key>missing_key")]
+
+
+def test_brackets_without_end_are_mended_in_linear_time() -> None:
+    """A text made of the wrong brackets costs what its length costs."""
+    start = time.process_time()
+    repair("[" * 200_000 + "}" * 200_000)
+    assert time.process_time() - start < 3
+
+
+def test_half_a_call_is_never_closed() -> None:
+    """With `close=False` what was left open is no text to run."""
+    assert repair('{"path": "/home', close=False) is None
+    assert repair('{"path": "/home"', close=False) is None
+    assert repair("{'path': '/home',}", close=False) == '{"path": "/home"}'
