@@ -17,6 +17,9 @@ from gateway.pipeline.seen import CONTENT, Seen
 from gateway.pipeline.stream import Stream
 from gateway.pipeline.trial import Cost, spent
 
+_MOST_KEPT = 65_536
+"""Batches of one answer that are kept to be gone through again."""
+
 
 class Client(Protocol):
     """The client's end of the connection, as the HTTP edge offers it."""
@@ -48,17 +51,38 @@ class Delivery:
         self.begin()
 
     def begin(self, seen: Seen | None = None) -> None:
-        """Starts afresh for an attempt; what an earlier one left unsent is forgotten. `seen` keeps what it tells."""
-        exchange = self._exchange
-        opened = (transform.open(exchange) for transform in self._transforms)
-        sessions: list[Session] = [session for session in opened if session is not None]
-        self._stream = Stream(sessions)
-        self._outlet = self._make_outlet(exchange)
+        """Starts afresh for an attempt; what an earlier one left unsent is forgotten. `seen` keeps what it tells. Sessions
+        are opened at the first frame: by then it is settled whose answer it is."""
+        self._stream: Stream | None = None
+        self._outlet: Outlet | None = None
         self._unsent: list[bytes] = []
+        self._kept: list[Sequence[Frame]] = []
+        """Everything that came, until something of it is out."""
         self._content = False
-        self.seen = seen or Seen(exchange.clock.now)
+        self.seen = seen or Seen(self._exchange.clock.now)
         self.blocked: Blocked | None = None
         self.done = False
+
+    def _open(self) -> tuple[Stream, Outlet]:
+        if self._stream is None or self._outlet is None:
+            exchange = self._exchange
+            opened = (transform.open(exchange) for transform in self._transforms)
+            sessions: list[Session] = [session for session in opened if session is not None]
+            self._stream, self._outlet = Stream(sessions), self._make_outlet(exchange)
+        return self._stream, self._outlet
+
+    async def again(self) -> bool:
+        """The same answer through new sessions, as far as it came: one that stopped it is to let it pass now. False if
+        too much has come to be kept; then nothing was done."""
+        kept = self._kept
+        if len(kept) >= _MOST_KEPT:
+            return False
+        self.begin(self.seen)
+        for batch in kept:
+            await self.push(batch)
+            if self.over:
+                break
+        return True
 
     @property
     def committed(self) -> bool:
@@ -74,33 +98,42 @@ class Delivery:
 
         Raises the stream's own fault, with everything that was released before it already sent.
         """
+        stream, outlet = self._open()
+        self._keep(batch)
         pieces: list[bytes] = []
         fault: Exception | None = None
         for frame in batch:
-            self.seen.note(frame.events)
-            out = await self._stream.push(frame)
-            ended = self._stream.ended
+            out = await stream.push(frame)
+            ended = stream.ended
             if ended is not None:
                 out = Frame(out.events[:-1], None, out.dialect)
                 fault = ended.error if type(ended) is Failed else None
                 self.blocked = ended if type(ended) is Blocked else None
             if out.events:
-                pieces.append(self._outlet.push(out))
+                pieces.append(outlet.push(out))
                 self._content = self._content or any(type(event) in CONTENT for event in out.events)
-            if ended is not None or self._stream.finished:
+            if ended is not None or stream.finished:
                 break
-        if self._stream.finished:
-            fault = self._finish(pieces)
-        await self._send(pieces, last=self.done)
+        if stream.finished:
+            fault = self._finish(pieces, outlet)
+        await self._send(pieces, outlet, last=self.done)
         if fault is not None:
             raise fault if isinstance(fault, GatewayFault) else Internal("The answer could not be read.") from fault
 
-    def _finish(self, pieces: list[bytes]) -> GatewayFault | None:
+    def _keep(self, batch: Sequence[Frame]) -> None:
+        for frame in batch:
+            self.seen.note(frame.events)
+        if self.committed:
+            self._kept.clear()
+        elif len(self._kept) < _MOST_KEPT:
+            self._kept.append(batch)
+
+    def _finish(self, pieces: list[bytes], outlet: Outlet) -> GatewayFault | None:
         """Adds the ending. A whole answer may still be one that the client's dialect cannot tell: its fault, to be told
         after what is out already; raised when nothing is."""
         self._settle_cost()
         try:
-            pieces.append(self._outlet.finish())
+            pieces.append(outlet.finish())
         except GatewayFault as untold:
             if not self.committed:
                 raise
@@ -115,11 +148,13 @@ class Delivery:
 
     async def fail(self, fault: GatewayFault) -> None:
         """After the commit point: the in-stream error."""
-        await self._client.write(self._outlet.fail(fault), self._outlet.content_type, last=True, streaming=True)
+        _, outlet = self._open()
+        await self._client.write(outlet.fail(fault), outlet.content_type, last=True, streaming=True)
 
     async def block(self, blocked: Blocked) -> None:
         """After the commit point: the content-filter ending."""
-        await self._client.write(self._outlet.block(blocked), self._outlet.content_type, last=True, streaming=True)
+        _, outlet = self._open()
+        await self._client.write(outlet.block(blocked), outlet.content_type, last=True, streaming=True)
 
     def _settle_cost(self) -> None:
         exchange = self._exchange
@@ -127,8 +162,7 @@ class Delivery:
         before = [attempt.cost_usd for attempt in exchange.attempts]
         exchange.cost_usd = spent([*before, self.cost(usage, exchange.calling)])
 
-    async def _send(self, pieces: list[bytes], *, last: bool) -> None:
-        outlet = self._outlet
+    async def _send(self, pieces: list[bytes], outlet: Outlet, *, last: bool) -> None:
         if not self._content:
             self._unsent.extend(pieces)
             return

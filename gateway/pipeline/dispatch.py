@@ -1,4 +1,4 @@
-"""Calls upstreams until one answers: retries, hedges, then fallbacks, all under one deadline.
+"""Calls upstreams until one answers and no check objects: retries, hedges, fallbacks, all under one deadline.
 
 Which fault allows another try is data (`errors.Wire.next_target`); how often and how long to wait comes with the
 plan. The SDKs retry as well, so a request that already is a retry gets no second try of ours on the same targets.
@@ -10,13 +10,15 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from gateway.core.answer import Answer
 from gateway.core.errors import ContextOverflow, GatewayFault, Internal, Unavailable
-from gateway.core.events import Blocked
+from gateway.core.events import Blocked, Remedy
 from gateway.core.exchange import Exchange
 from gateway.core.plan import ModelPlan, Target
 from gateway.core.ports import Upstream
 from gateway.pipeline.delivery import Delivery
 from gateway.pipeline.hedge import Allowance, race
+from gateway.pipeline.remedies import Remedies
 from gateway.pipeline.trial import Trial
 
 _BACKOFF = 0.25
@@ -39,58 +41,63 @@ class Dispatcher:
         self._allowances: dict[str, Allowance] = {}
         """By alias, so as many as are configured."""
 
-    async def run(self, exchange: Exchange, delivery: Delivery) -> None:
-        """Delivers an answer, or raises the fault of the last try. A `Blocked` answer ends in `delivery.blocked`."""
+    async def run(self, exchange: Exchange, delivery: Delivery) -> Answer | None:
+        """Delivers an answer, or gives the one that a check wants told instead, or raises the fault of the last try. An
+        answer that a check stopped, with nothing to be done about it, ends in `delivery.blocked`."""
         plan = exchange.plan
         assert plan is not None, "the planner runs before dispatch"
+        run = _Run(exchange, delivery)
         models: Sequence[ModelPlan] = plan.models
         overflowed = False
-        fault: GatewayFault | None = None
+        why = "first"
         at = 0
         while at < len(models):
-            why = "first" if not exchange.attempts else ("overflow" if overflowed else "fallback")
-            failed = await self._try_model(exchange, models[at], why, delivery)
-            if failed is None:
-                return
-            fault = failed
-            if delivery.committed:
-                raise fault
-            if isinstance(fault, ContextOverflow):
-                if overflowed or not plan.overflow:
-                    raise fault
-                models, at, overflowed = plan.overflow, 0, True
+            run.more = at + 1 < len(models)
+            ended = await self._try_model(run, models[at], why)
+            if ended is None:
+                return None
+            if isinstance(ended, Remedy):
+                if ended.kind != "fallback":
+                    return run.remedies.instead(ended)
+                why = "guardrail"
+            elif isinstance(ended, ContextOverflow) and plan.overflow and not overflowed and not delivery.committed:
+                models, at, overflowed, why = plan.overflow, 0, True, "overflow"
                 continue
-            if not fault.wire.next_target:
-                raise fault
+            elif delivery.committed or not ended.wire.next_target or not run.more:
+                return run.given_up(ended)
+            elif why != "overflow":
+                why = "fallback"
             at += 1
-        raise fault or Unavailable("No upstream is configured for this model.")
+        raise Unavailable("No upstream is configured for this model.")
 
-    async def _try_model(
-        self, exchange: Exchange, model: ModelPlan, why: str, delivery: Delivery
-    ) -> GatewayFault | None:
-        """Up to `attempts` tries over one model's targets, then as many as a rejecting check still allows."""
+    async def _try_model(self, run: _Run, model: ModelPlan, why: str) -> GatewayFault | Remedy | None:
+        """Up to `attempts` tries over one model's targets, and those that checks ask for. A remedy is one that goes beyond
+        this model; None: there is an answer, or it was stopped for good."""
         targets = self._order(model.targets)
+        exchange, delivery = run.exchange, run.delivery
         budget = model.attempts
         if exchange.headers.get("x-stainless-retry-count", "0") != "0":
             budget = min(budget, len(targets))
-        tries = 0
-        guard_tries = 0
+        tries = guarded = 0
+        twice = False
         fault: GatewayFault | None = None
         while tries < max(1, budget):
             before = len(exchange.attempts)
-            turn = tries % len(targets)
-            fault = await self._attempt(exchange, model, [*targets[turn:], *targets[:turn]], why, delivery)
-            if fault is None:
-                blocked = delivery.blocked
-                if blocked is None or delivery.committed or guard_tries >= _retries(blocked):
-                    return None
-                guard_tries += 1
-                why = "guardrail"
+            turn = (tries + guarded) % len(targets)
+            ended = await self._attempt(run, model, [*targets[turn:], *targets[:turn]], why, twice=twice)
+            if ended is None:
+                return None
+            if isinstance(ended, Remedy):
+                if ended.kind not in ("retry", "hedge"):
+                    return ended
+                why, twice = "guardrail", ended.kind == "hedge"
+                guarded += 1
                 continue
+            fault = ended
             if delivery.committed or not fault.wire.next_target:
                 return fault
             tries += len(exchange.attempts) - before  # a hedge that failed too is a try like any other
-            why = "retry"
+            why, twice = "retry", False
             if tries < budget and not await self._pause(exchange, model, fault, tries, same=len(targets) == 1):
                 return fault
         return fault
@@ -117,20 +124,21 @@ class Dispatcher:
         return [first, *(target for target in targets if target is not first)]
 
     async def _attempt(
-        self, exchange: Exchange, model: ModelPlan, targets: Sequence[Target], why: str, delivery: Delivery
-    ) -> GatewayFault | None:
-        """One call of the first target, and perhaps a hedge at the next. Every way out of it leaves an entry for each
-        call in `exchange.attempts`, and closed replies."""
-        trial = self._trial(exchange, model, targets[0], why, delivery)
-        exchange.served_model, exchange.calling = model.alias, trial.target
+        self, run: _Run, model: ModelPlan, targets: Sequence[Target], why: str, *, twice: bool
+    ) -> GatewayFault | Remedy | None:
+        """One call of the first target, and perhaps a hedge at the next; with `twice`, both at once. Every way out of it
+        leaves an entry for each call in `exchange.attempts`, and closed replies."""
+        exchange, delivery = run.exchange, run.delivery
+        trial = self._trial(run, model, targets[0], why)
+        exchange.served_model, exchange.calling, exchange.revealed = model.alias, trial.target, trial.revealed
         delivery.begin(trial.seen)
         outcome = "cancelled"
         try:
-            if model.hedge_after is not None:
-                trial = await self._raced(exchange, model, trial, targets, delivery)
-                exchange.calling = trial.target
+            if twice or model.hedge_after is not None:
+                trial = await self._raced(run, model, trial, targets, twice)
+                exchange.calling, exchange.revealed = trial.target, trial.revealed
                 delivery.begin(trial.seen)
-            await self._converse(exchange, trial, delivery)
+            remedy = await self._converse(run, trial)
             outcome = "blocked" if delivery.blocked is not None else "ok"
         except GatewayFault as fault:
             outcome, trial.fault = fault.name, fault
@@ -142,44 +150,60 @@ class Dispatcher:
             await trial.close()
             trial.record(outcome)
             exchange.calling = None
-        return None
+        return remedy
 
-    def _trial(self, exchange: Exchange, model: ModelPlan, target: Target, why: str, delivery: Delivery) -> Trial:
-        provider = target.provider
+    def _trial(self, run: _Run, model: ModelPlan, target: Target, why: str) -> Trial:
+        exchange, provider = run.exchange, target.provider
         turn = sum(attempt.provider == provider for attempt in exchange.attempts)
         calling = exchange.calling
         turn += calling is not None and calling.provider == provider
-        return Trial(exchange, model, target, self._upstreams[provider], why, delivery.cost, turn)
+        return Trial(exchange, model, target, self._upstreams[provider], why, run.delivery.cost, turn)
 
-    async def _raced(
-        self, exchange: Exchange, model: ModelPlan, first: Trial, targets: Sequence[Target], delivery: Delivery
-    ) -> Trial:
+    async def _raced(self, run: _Run, model: ModelPlan, first: Trial, targets: Sequence[Target], twice: bool) -> Trial:
+        """With `twice` a check wants it: at once, and not out of the allowance."""
+        exchange = run.exchange
         allowance = self._allowances.setdefault(model.alias, Allowance())
         allowance.called()
 
         def another() -> Trial | None:
-            if not allowance.take():
+            if not twice and not allowance.take():
                 return None
-            return self._trial(exchange, model, targets[1 % len(targets)], "hedge", delivery)
+            return self._trial(run, model, targets[1 % len(targets)], "guardrail" if twice else "hedge")
 
-        assert model.hedge_after is not None
+        after = 0.0 if twice else model.hedge_after
+        assert after is not None, "only models with `hedge` are raced without a check"
         asked = exchange.clock.now()
         try:
-            return await race(first, model.hedge_after, another)
+            return await race(first, after, another)
         finally:
             exchange.waited += exchange.clock.now() - asked
 
-    async def _converse(self, exchange: Exchange, trial: Trial, delivery: Delivery) -> None:
-        """Hands over what the call gives, from what a race has read of it."""
-        clock = exchange.clock
-        asked = clock.now()
+    async def _converse(self, run: _Run, trial: Trial) -> Remedy | None:
+        """Delivers what the call gives. When a check stops it: the remedy that needs another call or answer, if any."""
+        delivery = run.delivery
         if not trial.lead:
+            asked = run.exchange.clock.now()
             await trial.open()
+            run.exchange.waited += run.exchange.clock.now() - asked
         for batch in trial.lead:
             await delivery.push(batch)
             if delivery.over:
-                return
-            asked = clock.now()
+                break
+        await self._read_on(run, trial)
+        while (blocked := delivery.blocked) is not None:
+            remedy = run.stopped(blocked, trial.took)
+            if remedy is None or remedy.kind != "pass" or not await delivery.again():
+                await trial.hear_usage()
+                return remedy if remedy is None or remedy.kind != "pass" else None
+            await self._read_on(run, trial)
+        return None
+
+    async def _read_on(self, run: _Run, trial: Trial) -> None:
+        exchange, delivery = run.exchange, run.delivery
+        clock = exchange.clock
+        if delivery.over:
+            return
+        asked = clock.now()
         async for batch in trial.frames():
             if exchange.ttft is None:
                 exchange.waited += clock.now() - asked
@@ -190,8 +214,31 @@ class Dispatcher:
         delivery.end()
 
 
-def _retries(blocked: Blocked) -> int:
-    return sum(remedy.attempts for remedy in blocked.remedies if remedy.kind == "retry")
+class _Run:
+    """One exchange under way."""
+
+    __slots__ = ("delivery", "exchange", "more", "remedies")
+
+    def __init__(self, exchange: Exchange, delivery: Delivery) -> None:
+        self.exchange = exchange
+        self.delivery = delivery
+        self.remedies = Remedies(exchange)
+        self.more = False
+        """The plan has another model after the one that is asked."""
+
+    def stopped(self, blocked: Blocked, took: int) -> Remedy | None:
+        """What is done about an answer that came in `took` nanoseconds; None: nothing more."""
+        if self.delivery.committed:
+            self.remedies.too_late(blocked)
+            return None
+        return self.remedies.next(blocked, took, more=self.more)
+
+    def given_up(self, fault: GatewayFault) -> Answer:
+        """What is told after a fault that no other call can mend. Raises it, unless a check has something to say."""
+        remedy = None if self.delivery.committed else self.remedies.last_resort()
+        if remedy is None:
+            raise fault
+        return self.remedies.instead(remedy)
 
 
 def refusal_message(blocked: Blocked) -> str:

@@ -167,8 +167,10 @@ class Spine:
 
     async def _answer(self, exchange: Exchange, client: Client, delivery: Delivery, answer: Answer | None) -> None:
         if answer is None:
-            await self._dispatcher.run(exchange, delivery)
-            return
+            answer = exchange.answer = await self._dispatcher.run(exchange, delivery)
+            if answer is None:
+                return
+            delivery.begin()
         assert answer.response is not None, "an answer that is not a refusal has a response"
         exchange.response_headers.update(answer.headers)
         await delivery.push([Frame((event,)) for event in unfold(answer.response)])

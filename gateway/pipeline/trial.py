@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from gateway.core.errors import GatewayFault, Internal, StreamCut
@@ -10,7 +11,12 @@ from gateway.core.exchange import ANONYMOUS, Exchange, new_span_id
 from gateway.core.plan import ModelPlan, Target
 from gateway.core.ports import Reply, Upstream
 from gateway.core.receipt import Attempt
+from gateway.core.request import Request
+from gateway.core.reveal import REVEAL
 from gateway.pipeline.seen import CONTENT, Seen
+
+USAGE_SECONDS = 0.25
+"""How long the usage of an answer that was stopped at its end is waited for."""
 
 Cost = Callable[[Usage | None, Target | None], float | None]
 """USD; None when the usage or the price is not known."""
@@ -20,8 +26,8 @@ class Trial:
     """`record` is called once and `close` at least once, whatever happens."""
 
     __slots__ = (
-        "_cost", "_endpoint", "_exchange", "_frames", "_model", "_reply", "_start", "_turn", "_upstream", "_why",
-        "fault", "lead", "recorded", "seen", "span_id", "target",
+        "_cost", "_endpoint", "_exchange", "_frames", "_model", "_reply", "_request", "_start", "_turn", "_upstream",
+        "_why", "fault", "lead", "recorded", "revealed", "seen", "span_id", "target",
     )  # fmt: skip
 
     def __init__(
@@ -35,6 +41,9 @@ class Trial:
         self._cost = cost
         self._turn = turn
         self._start = exchange.elapsed()
+        self._request = _asked(exchange, upstream)
+        self.revealed = self._request is not exchange.asked()
+        """This call is sent originals of what is masked everywhere else."""
         self._endpoint = ""
         self._reply: Reply | None = None
         self._frames: AsyncIterator[Sequence[Frame]] | None = None
@@ -49,7 +58,7 @@ class Trial:
     async def open(self) -> None:
         exchange = self._exchange
         reply = self._reply = await self._upstream.open(
-            exchange.asked(),
+            self._request,
             self.target,
             self._model.timeouts,
             traceparent=_traceparent(exchange, self.span_id),
@@ -81,6 +90,26 @@ class Trial:
                     if _speaks(event):
                         return
         raise StreamCut("The upstream's answer broke off before its end.")
+
+    @property
+    def took(self) -> int:
+        """Nanoseconds since it was begun."""
+        return self._exchange.elapsed() - self._start
+
+    async def hear_usage(self) -> None:
+        """Reads on for the usage of an answer that was stopped at its end: it comes last, and it is paid for."""
+        seen = self.seen
+        if seen.usage is not None or not seen.finish_reasons:
+            return
+        try:
+            async with asyncio.timeout(USAGE_SECONDS):
+                async for batch in self.frames():
+                    for frame in batch:
+                        seen.note(frame.events)
+                    if seen.usage is not None:
+                        return
+        except (TimeoutError, GatewayFault):
+            return
 
     def fail(self, error: BaseException) -> GatewayFault:
         """Records the end of a call that failed before it gave content; its fault. A bug of ours is told as one."""
@@ -117,6 +146,7 @@ class Trial:
                 response_model=seen.response_model,
                 response_id=seen.response_id,
                 cost_usd=self._cost(seen.usage, self.target),
+                revealed=self.revealed,
             )
         )
         exchange.cost_usd = spent(attempt.cost_usd for attempt in exchange.attempts)
@@ -124,6 +154,14 @@ class Trial:
     async def close(self) -> None:
         if self._reply is not None:
             await self._reply.close()
+
+
+def _asked(exchange: Exchange, upstream: Upstream) -> Request:
+    """What this one upstream is asked: as it was masked, or, inside the house and where the route says so, with the
+    originals. Made anew for each call, so what one was shown says nothing about the next."""
+    masked = exchange.asked()
+    reveal = exchange.facts.get(REVEAL) if upstream.trusted else None
+    return reveal.request(masked) if reveal is not None else masked
 
 
 def spent(costs: Iterable[float | None]) -> float | None:

@@ -147,4 +147,6 @@ async def test_after_the_commit_point_the_truth_is_told_in_the_stream(dialect: s
 async def test_a_transform_that_is_not_interested_costs_nothing() -> None:
     """None from `open` leaves frames as they came."""
     delivery, _ = await delivering(Making(lambda: None), Making(lambda: None))
+    await delivery.push(frames(START))
+    assert delivery._stream is not None
     assert delivery._stream._sessions == ()

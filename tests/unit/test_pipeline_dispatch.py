@@ -198,7 +198,7 @@ def blocking(retry: int, times: int) -> Making:
 
     def make() -> Passing:
         left[0] -= 1
-        blocks = left[0] >= -1  # the first session is made before any attempt
+        blocks = left[0] >= 0
         blocked = Blocked("json", "invalid", "no", (Remedy("retry", retry),))
         return Passing(lambda e: (blocked,) if blocks and isinstance(e, Text) else (e,))
 
