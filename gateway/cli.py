@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from gateway import __version__
 
-COMMANDS = ("serve", "demo", "check", "schema", "keys", "models", "eval", "router", "faults", "explain")
+COMMANDS = ("serve", "demo", "check", "schema", "keys", "models", "eval", "router", "faults", "explain", "redteam")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
