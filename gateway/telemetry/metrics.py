@@ -58,6 +58,9 @@ class Metrics:
         self._cache = counter("tidegate_cache_lookups", "Cache look-ups.", "route", "tier", "result")
         self._verdicts = counter("tidegate_guardrail_verdicts", "What checks said.", "check", "action")
         self._skipped = counter("tidegate_guardrail_not_scanned", "Checks that did not run.", "check", "reason")
+        self._flaws = counter(
+            "tidegate_guardrail_flaws", "What was wrong before a repair, and after it.", "check", "before", "after"
+        )
         self._intents = counter("tidegate_intents", "Intents found.", "route", "intent")
         self._attempts = counter("tidegate_attempts", "Upstream calls.", "provider", "outcome")
         self._degraded = counter("tidegate_degraded", "Exchanges served without a part.", "what")
@@ -77,6 +80,10 @@ class Metrics:
             self._verdicts[verdict.check, verdict.action].inc()
             if verdict.action == "not_scanned":
                 self._skipped[verdict.check, verdict.reason or "unknown"].inc()
+            elif ">" in verdict.reason:  # `fenced>ok,enum>enum`: words of a fixed list
+                for flaw in verdict.reason.split(","):
+                    before, _, after = flaw.partition(">")
+                    self._flaws[verdict.check, before, after].inc()
         if receipt.intent:
             self._intents[route, receipt.intent].inc()
         for what in receipt.degraded:

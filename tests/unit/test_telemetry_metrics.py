@@ -103,6 +103,15 @@ def test_a_check_that_did_not_run_is_counted_with_its_reason() -> None:
     assert found["tidegate_guardrail_not_scanned_total", "attacks", "timeout"] == 1
 
 
+def test_flaws_are_counted_before_and_after_a_repair() -> None:
+    """One for each kind that an answer had; a verdict without any counts none."""
+    verdicts = (Verdict("json", "block", "output", 2, reason="fenced>ok,enum>enum"), Verdict("json", "allow", "output"))
+    found = samples(recorded(receipt(verdicts=verdicts)))
+    assert found["tidegate_guardrail_flaws_total", "ok", "fenced", "json"] == 1
+    assert found["tidegate_guardrail_flaws_total", "enum", "enum", "json"] == 1
+    assert len([labels for labels in found if labels[0] == "tidegate_guardrail_flaws_total"]) == 2
+
+
 def test_a_request_that_was_never_understood_is_counted() -> None:
     """No route, no model, no attempts: it still ended."""
     bare = receipt(route="", model="", served_model="", attempts=(), usage=None, verdicts=(), intent="", ttft=None, overhead=None, cost_usd=None, outcome="client_error", status=400)  # fmt: skip
