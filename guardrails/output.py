@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway.core.events import Remedy
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.ports import Session
@@ -15,6 +16,7 @@ from gateway.core.verdict import Action, Verdict
 from guardrails.config import GuardrailConfig
 from guardrails.flagging import Flagged
 from guardrails.prompt_leak import Leak, system_texts
+from guardrails.remedies import remedies_of
 from guardrails.scanner import Scanner, Whole
 from guardrails.streaming import Held
 
@@ -34,6 +36,7 @@ class OutputRules(msgspec.Struct, frozen=True, kw_only=True):
     closed: bool
     mode: str
     """`hold`, `window`, `full` or `off`."""
+    remedies: tuple[Remedy, ...] = ()
 
 
 def rules_of(name: str, check: GuardrailConfig, kind: Kind) -> OutputRules:
@@ -43,6 +46,7 @@ def rules_of(name: str, check: GuardrailConfig, kind: Kind) -> OutputRules:
         action=check.action,
         closed=check.on_error == "closed",
         mode=check.stream or kind.streams[0],
+        remedies=remedies_of(check),
     )
 
 
@@ -81,6 +85,7 @@ class OutputCheck:
             rules.action,
             closed=rules.closed,
             whole=whole,
+            remedies=rules.remedies,
         )
 
 
