@@ -7,23 +7,33 @@ import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
+
 import cache.build
 import guardrails.build
 import guardrails.moderate
 import routing.build
 from cache.build import Caches
 from gateway import config as configuration
+from gateway.accounting.cost import target_cost
 from gateway.admission.admit import Admit, Authenticator, Door, Permit
 from gateway.admission.keyring import Keyring, OpenAccess
 from gateway.admission.limits import Concurrency, MemoryLimiter, RedisLimiter
 from gateway.config import Config
 from gateway.core.clock import Clock
-from gateway.core.ports import Dialect, Embed, Limiter
+from gateway.core.exchange import Exchange
+from gateway.core.ports import Dialect, Embed, Limiter, Post
 from gateway.http import moderations as moderating
+from gateway.pipeline.aftermath import Aftermath
+from gateway.pipeline.beside import Verdict
 from gateway.pipeline.build import Common, Pipeline, RouteParts
 from gateway.pipeline.build import build as build_pipeline
+from gateway.pipeline.dispatch import Dispatcher
+from gateway.pipeline.judging import RouteJudge
 from gateway.pipeline.receive import Receive
 from gateway.providers.build import plans as build_plans
+from guardrails.kind import Tools
+from routing.plans import Plans
 
 
 def secret_of(config: Config) -> bytes:
@@ -85,6 +95,21 @@ def moderations(keys: Authenticator, limits: Limiter, concurrency: Concurrency) 
     return moderating.pipeline(Door(Admit(keys, limits), concurrency), line.judge)
 
 
+def tools(
+    config: Config,
+    dialects: Mapping[str, Dialect],
+    dispatcher: Dispatcher,
+    aftermath: Aftermath,
+    post: Post,
+    clock: Clock,
+    crashed: Callable[[Exchange, BaseException], None],
+) -> Tools:
+    """What checks may use of the house: its models through `dispatcher`, and services outside through `post`."""
+    plans = Plans(build_plans(config.models, config.providers))
+    judge = RouteJudge(plans.get, dispatcher, dialects["openai"], aftermath, cost=target_cost, crashed=crashed)
+    return msgspec.structs.replace(guardrails.build.tools_alone(), judge=judge, post=post, clock=clock)
+
+
 def pipeline(
     config: Config,
     base: Path,
@@ -94,6 +119,7 @@ def pipeline(
     concurrency: Concurrency,
     made: Caches,
     embed: Embed | None,
+    tools: Tools,
     say: Callable[[str], None],
 ) -> Pipeline:
     """Every route's stages, put in order by `pipeline.build`."""
@@ -115,11 +141,12 @@ def pipeline(
         permit=Permit(configuration.served(config), own_limits, limits, concurrency),
     )
     parts = {}
-    tools = guardrails.build.tools_alone()
     for name, route in routes.items():
         guards = guardrails.build.build(config.guardrails, route.guardrails, tools)
         parts[name] = RouteParts(
-            screen=guards.screen,
+            mask=guards.mask,
+            inspect=guards.inspect,
+            verdict=Verdict() if guards.beside else None,
             route=router.routes[name],
             exact_cache=made.routes[name].exact,
             semantic_cache=made.routes[name].semantic,

@@ -19,6 +19,10 @@ class Actions(msgspec.Struct, frozen=True):
     def of(self, kind: str) -> Action:
         return self.by_kind.get(kind, self.default) if self.by_kind else self.default
 
+    def can(self, action: Action) -> bool:
+        """Whether it is done to any kind at all."""
+        return action == self.default or action in self.by_kind.values()
+
 
 def actions_of(check: GuardrailConfig) -> Actions:
     """The configuration's word for letting pass and counting is `log`; everywhere else it is `flag`."""

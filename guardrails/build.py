@@ -8,27 +8,36 @@ from typing import NamedTuple
 
 from gateway.core.exchange import Exchange
 from gateway.core.ports import Transform
+from guardrails.actions import actions_of
 from guardrails.config import GuardrailConfig
+from guardrails.inspecting import Inspect
 from guardrails.inspectors import Scanning
 from guardrails.kind import Kind, Tools
 from guardrails.kinds import KINDS
-from guardrails.output import OutputCheck, ScannerOf, rules_of
+from guardrails.masking import Mask
+from guardrails.output import Always, OutputCheck, merged, rules_of
+from guardrails.passing import Passing
 from guardrails.remask import Remask
 from guardrails.restoring import Restore
 from guardrails.scanner import Scanner
-from guardrails.screen import InputCheck, InputScreen, Inspector
+from guardrails.screen import INLINE, InputCheck, Inspector
 from guardrails.unshared import Unshared
 
 SCOPE = ("latest_turn", "tool_results")
 
 
 class Guards(NamedTuple):
-    """One route's guardrails. `screen` always runs (it costs nothing without checks); `restore` goes last, after the
-    tap."""
+    """One route's guardrails; None where there is nothing to do. `restore` goes last, after the tap."""
 
-    screen: InputScreen
+    mask: Mask | None
+    inspect: Inspect | None
     checks: list[Transform]
     restore: Restore
+
+    @property
+    def beside(self) -> bool:
+        """Whether some check may go on while the model is called."""
+        return self.inspect is not None and any(look.check.beside for look in self.inspect.looks)
 
 
 def tools_alone() -> Tools:
@@ -42,10 +51,17 @@ def build(config: Mapping[str, GuardrailConfig], names: Sequence[str], tools: To
     tools = tools or tools_alone()
     chosen = [(name, config[name], KINDS[config[name].use]) for name in names]
     inputs = [_input(*one, tools) for one in chosen if {"input", "retrieved"} & set(one[1].on)]
-    outputs = [_output(*one, tools) for one in chosen if "output" in one[1].on]
+    outputs = merged(_output(*one, tools) for one in chosen if "output" in one[1].on)
     if any(check.internal == "original" for _, check, _ in chosen):
         outputs = [Remask(), *outputs, Unshared(_masking_scanners(chosen))]
-    return Guards(InputScreen(inputs, tools.pool), outputs, Restore())
+    masks = [check for check in inputs if check.masks]
+    others = [check for check in inputs if not check.masks]
+    return Guards(
+        Mask(masks, tools.pool, tools.clock) if masks else None,
+        Inspect(others, tools.pool, tools.clock) if others else None,
+        outputs,
+        Restore(),
+    )
 
 
 def _masking_scanners(chosen: Sequence[tuple[str, GuardrailConfig, Kind]]) -> list[Scanner]:
@@ -58,7 +74,7 @@ def _input(name: str, check: GuardrailConfig, kind: Kind, tools: Tools) -> Input
     return InputCheck(
         name=name,
         category=kind.category,
-        action=check.action,
+        actions=actions_of(check),
         sides=frozenset(check.on) - {"output"},
         scope=frozenset(check.scope or SCOPE),
         restore=check.restore is not False,
@@ -66,6 +82,10 @@ def _input(name: str, check: GuardrailConfig, kind: Kind, tools: Tools) -> Input
         closed=check.on_error == "closed",
         deadline=check.deadline,
         inspector=_inspector(check, kind, tools),
+        throttle=kind.throttle(check, tools) if kind.throttle is not None else None,
+        cuts=kind.cuts(check) if kind.cuts is not None else None,
+        remembers=kind.remembers,
+        beside=check.beside is not None,
         asking=kind.asking(name, check, tools) if kind.asking is not None else None,
     )
 
@@ -74,20 +94,24 @@ def _inspector(check: GuardrailConfig, kind: Kind, tools: Tools) -> Inspector | 
     """A kind without an inspector and without a scanner only asks."""
     if kind.inspector is not None:
         return kind.inspector(check, tools)
-    return Scanning(scanner_of(check)) if kind.scanner is not None else None
+    if kind.scanner is None:
+        return None
+    return Scanning([scanner_of(part) for part in _parts(check, kind)], inline=0 if check.ner else INLINE)
 
 
 def _output(name: str, check: GuardrailConfig, kind: Kind, tools: Tools) -> Transform:
-    if kind.transform is not None:
-        return kind.transform(name, check, tools)
-    return OutputCheck(rules_of(name, check, kind), _always(scanner_of(check)))
+    def make(check: GuardrailConfig) -> Transform:
+        made = kind.transform(name, check, tools) if kind.transform is not None else None
+        if made is not None:
+            return made
+        return OutputCheck(rules_of(name, check, kind), Always(*(scanner_of(part) for part in _parts(check, kind))))
+
+    return Passing(check, make) if "pass" in check.steps else make(check)
 
 
-def _always(scanner: Scanner) -> ScannerOf:
-    def same(exchange: Exchange) -> Scanner:
-        return scanner
-
-    return same
+def _parts(check: GuardrailConfig, kind: Kind) -> Sequence[GuardrailConfig]:
+    """The check, or one for each of its actions."""
+    return kind.split(check) if kind.split is not None and check.actions else [check]
 
 
 def scanner_of(check: GuardrailConfig) -> Scanner:

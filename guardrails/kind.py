@@ -11,10 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.core.clock import Clock, SystemClock
 from gateway.core.ports import Judge, Post, Transform
 from guardrails.config import GuardrailConfig
+from guardrails.memo import Memo
 from guardrails.scanner import Scanner
-from guardrails.screen import Asking, Inspector
+from guardrails.screen import Asking, Cuts, Inspector, Throttle
 
 Delivery = Literal["stream", "whole"]
 Encode = Callable[[Sequence[str]], Any]
@@ -27,10 +29,13 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """What checks may use of the house around them, handed in by the composition root. None: not there."""
 
     pool: Executor
+    clock: Clock = msgspec.field(default_factory=SystemClock)
     encode: Encode | None = None
     encoder_id: str = ""
     judge: Judge | None = None
     post: Post | None = None
+    memo: Memo = msgspec.field(default_factory=Memo)
+    """What judges have said."""
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,12 +53,22 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     misses: Callable[[GuardrailConfig, str, Delivery], str]
     """(check, side, delivery) -> what it cannot see there."""
     scanner: Callable[[GuardrailConfig], Scanner] | None = None
+    split: Callable[[GuardrailConfig], Sequence[GuardrailConfig]] | None = None
+    """A check with `actions` as several, of one action each, whose scanners do not know of each other."""
+    cuts: Callable[[GuardrailConfig], Cuts] | None = None
+    """For inspectors that only score: from which score on a text is a hit."""
+    remembers: bool = False
+    """What the input side found in a text is remembered. Not for masks, and not where looking costs no more than that."""
     inspector: Callable[[GuardrailConfig, Tools], Inspector | None] | None = None
     asking: Callable[[str, GuardrailConfig, Tools], Asking | None] | None = None
     """(the check's name, the check, tools) -> what the input side asks outside, after the inspector if there is one. None
     for a check that need not ask."""
-    transform: Callable[[str, GuardrailConfig, Tools], Transform] | None = None
-    """(the check's name, the check, tools) -> the output side's part."""
+    throttle: Callable[[GuardrailConfig, Tools], Throttle] | None = None
+    """What counts prompts, instead of looking at them."""
+    transform: Callable[[str, GuardrailConfig, Tools], Transform | None] | None = None
+    """(the check's name, the check, tools) -> the output side's part. None: it is made of the scanner."""
+    tiers: Callable[[GuardrailConfig], str] = lambda check: ""
+    """Who looks, where that is more than patterns and models of the house: for `tidegate check`."""
     problems: Callable[[GuardrailConfig], Found] = lambda check: ()
     """What is wrong with this check's own keys; the common ones are looked at in `guardrails.problems`."""
 

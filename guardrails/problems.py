@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from guardrails.actions import actions_of
 from guardrails.config import CHECK_NAME, GuardrailConfig
 from guardrails.kinds import KINDS
 
@@ -33,6 +34,11 @@ def _sides(check: GuardrailConfig) -> Found:
             yield ".on", f"{check.use!r} cannot run on {side}; it runs on {', '.join(sorted(kind.sides))}"
     if check.action not in kind.actions:
         yield ".action", f"{check.use!r} cannot {check.action}; it can {', '.join(sorted(kind.actions))}"
+    for entity, action in actions_of(check).by_kind.items():
+        if action not in kind.actions and action != "allow":
+            yield f".actions.{entity}", f"{check.use!r} cannot {action}; it can {', '.join(sorted(kind.actions))}"
+    if check.beside is not None and (masks(check) or not {"input", "retrieved"} & set(check.on)):
+        yield ".beside", "only a check of the input that masks nothing can go on while the model is called"
 
 
 def _keys(check: GuardrailConfig) -> Found:
@@ -40,23 +46,24 @@ def _keys(check: GuardrailConfig) -> Found:
     for key in sorted(OPTIONAL - kind.keys):
         if getattr(check, key) is not None:
             yield f".{key}", f"means nothing for `use: {check.use}`; take it out"
-    if check.restore and (check.action != "mask" or not {"input", "retrieved"} & set(check.on)):
+    if check.restore and (not masks(check) or not {"input", "retrieved"} & set(check.on)):
         yield ".restore", "only what was masked on the way in can be restored: needs `action: mask` and `on: [input]`"
-    if check.internal is not None and (check.action != "mask" or not {"input", "retrieved"} & set(check.on)):
+    if check.internal is not None and (not masks(check) or not {"input", "retrieved"} & set(check.on)):
         yield (
             ".internal",
             "only what is masked on the way in can be left to internal targets: needs `action: mask` and `on: [input]`",
         )
-    if check.scope is not None and check.action == "mask":
+    if check.scope is not None and masks(check) and not (does(check) & {"block", "flag"}):
         yield ".scope", "masking covers every role, because history is sent again with each turn; take `scope` out"
 
 
 def _failure(check: GuardrailConfig) -> Found:
-    if check.on_error is None and check.action != "flag":
+    acts = sorted(does(check) - {"flag", "allow"})
+    if check.on_error is None and acts:
         yield (
             ".on_error",
             (
-                f"missing: say what happens when a check that must {check.action} cannot run: "
+                f"missing: say what happens when a check that must {' and '.join(acts)} cannot run: "
                 "`closed` (refuse the request) or `open` (let it pass, marked as degraded)"
             ),
         )
@@ -71,13 +78,23 @@ def _stream(check: GuardrailConfig) -> Found:
         return
     modes = KINDS[check.use].streams
     if check.stream == "off":
-        if check.action != "flag":
+        acts = sorted(does(check) - {"flag", "allow"})
+        if acts:
             yield (
                 ".stream",
-                f"a check that must {check.action} cannot be off on streams: what it stops would pass there",
+                f"a check that must {' and '.join(acts)} cannot be off on streams: what it stops would pass there",
             )
     elif modes and check.stream not in modes:
         yield ".stream", f"{check.use!r} cannot {check.action} in mode {check.stream!r}; it can in {', '.join(modes)}"
+
+
+def does(check: GuardrailConfig) -> frozenset[str]:
+    """All that it may do to a span."""
+    return frozenset({check.action, *actions_of(check).by_kind.values()})
+
+
+def masks(check: GuardrailConfig) -> bool:
+    return "mask" in does(check)
 
 
 def stops(check: GuardrailConfig) -> bool:
@@ -98,7 +115,10 @@ def _values(check: GuardrailConfig) -> Found:
 def _then(check: GuardrailConfig) -> Found:
     steps = check.steps
     if steps and ("output" not in check.on or not stops(check)):
-        yield ".then", "means nothing here: it says what happens when an answer is stopped (`on: [output]`, `action: block`)"
+        yield (
+            ".then",
+            "means nothing here: it says what happens when an answer is stopped (`on: [output]`, `action: block`)",
+        )
     if len(set(steps)) < len(steps):
         yield ".then", "says the same twice; `attempts` says how often to ask again"
     if any(step in ("pass", "block", "reply", "handoff") for step in steps[:-1]):

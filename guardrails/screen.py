@@ -63,6 +63,14 @@ class Asking(Protocol):
         ...
 
 
+class Throttle(Protocol):
+    """Counts prompts, and says when there are too many. On the event loop, so it must be quick."""
+
+    def take(self, caller: str, text: str, *, anyway: bool = False) -> float:
+        """Counts one. Seconds until there is room for it; 0 if there is, and only then, or with `anyway`, it counts."""
+        ...
+
+
 class Cuts(msgspec.Struct, frozen=True):
     """From which score on a text is a hit, by how far its author is trusted: a tool's result and retrieved text are
     written by whoever could reach them."""
@@ -93,6 +101,8 @@ class InputCheck(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds for both together."""
     inspector: Inspector | None = None
     asking: Asking | None = None
+    throttle: Throttle | None = None
+    """Instead of both: looks at who asks what how often."""
     cuts: Cuts | None = None
     """For inspectors that give scores and leave it to the screen what is a hit."""
     remembers: bool = False
@@ -121,9 +131,8 @@ def judged(
     """One verdict for all: the strongest action, how often, and how often the weaker ones."""
     if check.cuts is None and not any(finding.spans for finding in findings):
         worst = max(findings, key=_score)
-        return Judged(
-            "allow", Verdict(check.name, "allow", side, 0, check.category, worst.score, worst.rule, micros)
-        )
+        score = _rounded(worst.score)
+        return Judged("allow", Verdict(check.name, "allow", side, 0, check.category, score, worst.rule, micros))
     tally: dict[str, int] = {}
     masks: list[tuple[Slot, Sequence[Span]]] = []
     hits: list[tuple[Slot, Finding]] = []
@@ -142,9 +151,9 @@ def judged(
     if check.cuts is not None and action != "allow" and untrusted(slot):
         reason = f"untrusted:{reason}" if reason else "untrusted"
     weaker = [f"{name}:{count}" for name, count in tally.items() if name != action]
-    verdict = Verdict(
-        check.name, action, side, tally.get(action, 0), check.category, worst.score, reason or ",".join(weaker), micros
-    )
+    reason = reason or ",".join(weaker)
+    score, count = _rounded(worst.score), tally.get(action, 0)
+    verdict = Verdict(check.name, action, side, count, check.category, score, reason, micros)
     return Judged(action, verdict, masks)
 
 
@@ -172,6 +181,10 @@ def _count(actions: Actions, spans: Sequence[Span], in_scope: bool, tally: dict[
 
 def _score(finding: Finding) -> float:
     return finding.score or 0.0
+
+
+def _rounded(score: float | None) -> float | None:
+    return None if score is None else round(score, 4)
 
 
 def refused(name: str, category: str) -> Answer:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+
 from gateway.core.answer import Answer, AnswerKind, Handoff
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
@@ -89,9 +91,9 @@ class IntentRouter:
             question = then.clarify.format(first=title(intent.first), second=title(intent.second))
             return None if question in turn.said else self._say(exchange, "clarify", question)
         if then.handoff is not None:
-            exchange.handoff = Handoff(then.handoff, f"intent:{intent.name}")
             words = then.answer or f"I am handing this over to {title(then.handoff)}."
-            return self._say(exchange, "handoff", words, {"x-tidegate-handoff": then.handoff})
+            answer = self._say(exchange, "handoff", words, {"x-tidegate-handoff": then.handoff})
+            return msgspec.structs.replace(answer, handoff=Handoff(then.handoff, f"intent:{intent.name}"))
         if then.answer is not None:
             return self._say(exchange, "canned", then.answer)
         return None

@@ -38,3 +38,5 @@ class Answer(msgspec.Struct, frozen=True):
     response: Response | None = None
     refusal: Refusal | None = None
     headers: dict[str, str] = {}
+    handoff: Handoff | None = None
+    """A person takes over, once this answer is the one that is given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import secrets
@@ -119,6 +120,9 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     """The answer is for this client alone: no cache may keep it."""
     remedied: dict[str, int] = {}
     """Tries that each output check has used up of its remedies `retry` and `hedge`, by the check's name."""
+    beside: asyncio.Task[Answer | None] | None = None
+    """Input checks that go on while the model is called. Nothing of an answer may go out before they are done, and a
+    refusal of theirs ends the call."""
     passing: set[str] = set()
     """Names of the output checks whose remedies are spent and end in `pass`: they let this answer go and flag it."""
     served_model: str = ""

@@ -26,20 +26,26 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
 class RouteParts(msgspec.Struct, frozen=True, kw_only=True):
     """What one route is made of. None where it uses no such stage."""
 
-    screen: Decider | None = None
+    mask: Decider | None = None
+    inspect: Decider | None = None
     route: Decider
     exact_cache: Decider | None = None
     semantic_cache: Decider | None = None
     coalesce: Decider | None = None
+    verdict: Transform | None = None
     checks: Sequence[Transform] = ()
     tap: Transform | None = None
     restore: Transform | None = None
 
 
+Step = Decider | tuple[Decider, Decider]
+"""One stage, or two side by side: what the first decides wins, and the second may begin while it waits."""
+
+
 class Lane(msgspec.Struct, frozen=True):
     """One route's stages, in order."""
 
-    deciders: tuple[Decider, ...]
+    deciders: tuple[Step, ...]
     transforms: tuple[Transform, ...]
 
 
@@ -71,23 +77,31 @@ def unrouted(admit: Decider, receive: Decider, answer: Decider) -> Pipeline:
 
 def _lane(name: str, head: Sequence[Decider], parts: RouteParts) -> Lane:
     deciders = (
-        parts.screen,  # mask first: everything after this sees masked text only
-        parts.route,  # intent -> canned, clarify, hand over, or a plan
+        parts.mask,  # first: everything after this sees masked text only
+        # Both are local and neither needs the other, so together they take as long as the slower one; a refusal wins
+        # over whatever is chosen meanwhile. Route: intent -> canned, clarify, hand over, or a plan.
+        parts.route if parts.inspect is None else (parts.inspect, parts.route),
         parts.exact_cache,  # after screening: a blocked request reads no cache
         parts.semantic_cache,
         parts.coalesce,  # last: only what would call a model waits for an identical call under way
     )
     transforms = (
+        parts.verdict,  # holds the answer until the checks that run beside the call have spoken
         *parts.checks,  # on masked text, so the user's own data does not trip them
         parts.tap,  # stores what passed the checks, still masked
         parts.restore,  # last: placeholders become the user's own values again
     )
     lane = Lane(
-        tuple(stage for stage in deciders if stage is not None),
+        tuple(step for step in deciders if step is not None),
         tuple(stage for stage in transforms if stage is not None),
     )
-    _check_notes(name, [*head, *lane.deciders, *lane.transforms])
+    _check_notes(name, [*head, *flat(lane.deciders), *lane.transforms])
     return lane
+
+
+def flat(steps: Sequence[Step]) -> list[Decider]:
+    """The stages one by one."""
+    return [stage for step in steps for stage in (step if isinstance(step, tuple) else (step,))]
 
 
 def _check_notes(route: str, stages: Sequence[Decider | Transform]) -> None:

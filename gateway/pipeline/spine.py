@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from gateway.core.answer import Answer, Refusal
 from gateway.core.errors import NAMES, ClientGone, DeadlineExceeded, GatewayFault, Internal, Unavailable
-from gateway.core.events import Frame
-from gateway.core.exchange import Exchange
+from gateway.core.events import Blocked, Frame
+from gateway.core.exchange import CacheNote, Exchange
 from gateway.core.ports import Decider, Telling
 from gateway.core.receipt import Outcome, Receipt, Stage
 from gateway.core.response import unfold
 from gateway.pipeline.aftermath import Aftermath
-from gateway.pipeline.build import Pipeline
+from gateway.pipeline.beside import beside_call, refusal, side_by_side
+from gateway.pipeline.build import Pipeline, Step
 from gateway.pipeline.delivery import Client as DeliveryClient
 from gateway.pipeline.delivery import Delivery
 from gateway.pipeline.dispatch import Dispatcher, refusal_message
@@ -144,21 +146,30 @@ class Spine:
         exchange.answer = answer
         return answer
 
-    async def _stages(self, exchange: Exchange, stages: Sequence[Decider]) -> Answer | None:
+    async def _stages(self, exchange: Exchange, stages: Sequence[Step]) -> Answer | None:
         for stage in stages:
-            start = exchange.elapsed()
-            outcome = "cancelled"
-            try:
-                answer = await stage.decide(exchange)
-                outcome = "ok" if answer is None else answer.kind
-            except GatewayFault as fault:
-                outcome = fault.name
-                raise
-            finally:
-                exchange.timeline.append(Stage(stage.name, start, exchange.elapsed(), outcome))
+            if isinstance(stage, tuple):
+                guard, other = stage
+                later = partial(self._stage, exchange, other)
+                answer = await side_by_side(exchange, self._stage(exchange, guard), later)
+            else:
+                answer = await self._stage(exchange, stage)
             if answer is not None:
                 return answer
         return None
+
+    async def _stage(self, exchange: Exchange, stage: Decider) -> Answer | None:
+        start = exchange.elapsed()
+        outcome = "cancelled"
+        try:
+            answer = await stage.decide(exchange)
+            outcome = "ok" if answer is None else answer.kind
+        except GatewayFault as fault:
+            outcome = fault.name
+            raise
+        finally:
+            exchange.timeline.append(Stage(stage.name, start, exchange.elapsed(), outcome))
+        return answer
 
     def _delivery(self, exchange: Exchange, client: Client) -> Delivery:
         transforms = self._pipeline.lanes[exchange.route].transforms
@@ -167,11 +178,20 @@ class Spine:
 
     async def _answer(self, exchange: Exchange, client: Client, delivery: Delivery, answer: Answer | None) -> None:
         if answer is None:
-            answer = exchange.answer = await self._dispatcher.run(exchange, delivery)
+            made = await beside_call(exchange, self._dispatcher.run(exchange, delivery))
+            if isinstance(made, Blocked):
+                delivery.blocked = made
+                return
+            answer = exchange.answer = made
             if answer is None:
                 return
             delivery.begin()
         assert answer.response is not None, "an answer that is not a refusal has a response"
+        refused = await refusal(exchange)  # of checks that were left to run beside a call that is not needed
+        if refused is not None:
+            delivery.blocked, exchange.answer, exchange.cache = refused, None, CacheNote()
+            return
+        exchange.handoff = answer.handoff or exchange.handoff
         exchange.response_headers.update(answer.headers)
         await delivery.push([Frame((event,)) for event in unfold(answer.response)])
         delivery.end()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
 
 from guardrails import pii
+from guardrails.actions import actions_of
 from guardrails.config import NAME, GuardrailConfig
 from guardrails.custom import compile_pattern, crosses
 from guardrails.kind import BOTH, Delivery, Kind, words
@@ -17,6 +18,9 @@ from guardrails.scanner import Scanner
 
 def _scanner(check: GuardrailConfig) -> Scanner:
     """Equal checks share one: it has no state, and takes megabytes."""
+    if "allow" in (check.actions or {}).values():
+        actions = actions_of(check)
+        check = _only(check, [name for name in _looked_for(check) if actions.of(name) != "allow"])
     parts = (check.entities, check.regions, check.patterns, check.words, check.ner)
     return _made(msgspec.json.encode(parts))
 
@@ -24,7 +28,7 @@ def _scanner(check: GuardrailConfig) -> Scanner:
 @lru_cache(maxsize=64)
 def _made(spec: bytes) -> Scanner:
     entities, regions, patterns, listed, ner = msgspec.json.decode(spec)
-    wanted = entities or pii.DEFAULT
+    wanted = pii.DEFAULT if entities is None else entities
     model = None
     if ner:
         from guardrails.pii_ner import ner_scanner
@@ -36,6 +40,34 @@ def _made(spec: bytes) -> Scanner:
         patterns=patterns,
         deny=listed,
         ner=model,
+    )
+
+
+def _split(check: GuardrailConfig) -> Sequence[GuardrailConfig]:
+    """One check for each action. Looked for together, a card inside a URL would be a URL and nothing else, and what was
+    to be blocked would be logged."""
+    actions = actions_of(check)
+    by_action: dict[str, list[str]] = {}
+    for name in _looked_for(check):
+        by_action.setdefault(actions.of(name), []).append(name)
+    return [_only(check, names) for action, names in by_action.items() if action != "allow"]
+
+
+def _looked_for(check: GuardrailConfig) -> Sequence[str]:
+    entities = pii.DEFAULT if check.entities is None else check.entities
+    return list(dict.fromkeys([*entities, *(check.patterns or {}), *(check.words or {})]))
+
+
+def _only(check: GuardrailConfig, names: Sequence[str]) -> GuardrailConfig:
+    """The check, looking for `names` and nothing else."""
+    own = {**(check.patterns or {}), **(check.words or {})}
+    return msgspec.structs.replace(
+        check,
+        entities=[name for name in names if name not in own],
+        patterns={name: pattern for name, pattern in (check.patterns or {}).items() if name in names} or None,
+        words={name: words for name, words in (check.words or {}).items() if name in names} or None,
+        ner=check.ner if check.ner and any(name not in own for name in names) else None,
+        actions=None,
     )
 
 
@@ -55,6 +87,12 @@ def _misses(check: GuardrailConfig, side: str, delivery: Delivery) -> str:
 
 def _problems(check: GuardrailConfig) -> Iterator[tuple[str, str]]:
     own = [*(check.patterns or {}), *(check.words or {})]
+    looked_for = _looked_for(check)
+    for entity in check.actions or ():
+        if entity not in looked_for:
+            yield f".actions.{entity}", f"the check does not look for it; it looks for {', '.join(looked_for)}"
+    if looked_for and all(actions_of(check).of(name) == "allow" for name in looked_for):
+        yield ".actions", "allows everything: the check would find nothing"
     for at, entity in enumerate(check.entities or ()):
         if entity not in pii.ENTITIES and entity not in own and not check.ner:
             yield f".entities[{at}]", f"unknown entity {entity!r}; known are {', '.join(pii.ENTITIES)}"
@@ -89,5 +127,6 @@ KIND = Kind(
     streams=("hold", "full"),
     misses=_misses,
     scanner=_scanner,
+    split=_split,
     problems=_problems,
 )

@@ -16,7 +16,7 @@ from guardrails.build import Guards, build
 from guardrails.config import GuardrailConfig
 from guardrails.restore import restore
 from guardrails.vault import VAULT
-from tests.fixtures.guard_world import answer, arguments_of, blocked, call, exchange_of, text_of, through
+from tests.fixtures.guard_world import answer, arguments_of, blocked, call, exchange_of, screened, text_of, through
 
 CONFIG = {
     "private": GuardrailConfig(use="pii", on=["input", "output"], action="mask", on_error="closed", entities=["EMAIL_ADDRESS", "CREDIT_CARD", "PERSON"]),
@@ -66,7 +66,7 @@ def pieces(data: st.DataObject, text: str) -> list[str]:
 
 def asked() -> Exchange:
     exchange = exchange_of(("system", SYSTEM), ("user", f"Write to {OWN} please"))
-    assert asyncio.run(GUARDS.screen.decide(exchange)) is None
+    assert asyncio.run(screened(GUARDS, exchange)) is None
     return exchange
 
 
@@ -138,8 +138,8 @@ def test_clean_text_is_not_changed(words: list[str], data: st.DataObject) -> Non
 def test_two_exchanges_never_share_a_vault(mine: str, yours: str) -> None:
     """The same placeholder in two exchanges restores each one's own value and never the other's."""
     first, second = exchange_of(("user", mine)), exchange_of(("user", yours))
-    asyncio.run(GUARDS.screen.decide(first))
-    asyncio.run(GUARDS.screen.decide(second))
+    asyncio.run(screened(GUARDS, first))
+    asyncio.run(screened(GUARDS, second))
     assert text_of(asyncio.run(through(first, [GUARDS.restore], answer(["[[EMAIL_ADDRESS_1]]"])))) == mine
     assert text_of(asyncio.run(through(second, [GUARDS.restore], answer(["[[EMAIL_ADDRESS_1]]"])))) == yours
     one, other = first.facts.get(VAULT), second.facts.get(VAULT)

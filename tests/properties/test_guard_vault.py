@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrails.restore import Placeholders, Restorer, restore
-from guardrails.screen import masked
+from guardrails.masking import masked
 from guardrails.spans import Span
 from guardrails.vault import Vault, blanked, escaped, unescaped
 

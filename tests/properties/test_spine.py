@@ -113,13 +113,27 @@ def checks(draw: st.DrawFn) -> list[Making]:
     return [] if kind == "none" else [Making(make)]
 
 
-def stage(draw: st.DrawFn) -> Stage | None:
-    """A stage before dispatch: none, fine, refusing, answering, failing, or broken."""
-    kind = draw(st.sampled_from(["none"] * 4 + ["fine", "refuse", "answer", "fault", "bug", "gone"]))
+def stage(draw: st.DrawFn, *more: str) -> Stage | None:
+    """A stage before dispatch: none, fine, refusing, answering, failing, or broken; or, if in `more`, the same `beside` the
+    call."""
+    kind = draw(st.sampled_from(["none"] * 4 + ["fine", "refuse", "answer", "fault", "bug", "gone", *more]))
     if kind == "none":
         return None
 
-    def does(_exchange: Any) -> Answer | None:
+    verdict = draw(st.sampled_from(["fine", "refuse", "fault"]))
+    takes = draw(st.integers(0, 8))
+
+    async def beside() -> Answer | None:
+        await turns(takes)
+        if verdict == "fault":
+            raise fault(CheckFailed)
+        return Answer("refused", refusal=Refusal("check", "category", "no")) if verdict == "refuse" else None
+
+    def does(exchange: Any) -> Answer | None:
+        if kind == "beside":
+            task = exchange.beside = asyncio.create_task(beside())
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            exchange.cleanup.append(task.cancel)
         if kind == "refuse":
             return Answer("refused", refusal=Refusal("check", "category", "no"))
         if kind == "answer":
@@ -145,6 +159,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "upstreams": [draw(st.lists(wires(stream), min_size=1, max_size=3)) for _ in range(draw(st.integers(1, 3)))],
         "checks": checks(draw),
         "screen": stage(draw),
+        "inspect": stage(draw, *["beside"] * 4),
         "attempts": draw(st.integers(1, 3)),
         "hedge_after": draw(st.sampled_from([None, None, 0.0])),
         "overflow": draw(st.booleans()),
@@ -163,6 +178,7 @@ async def live(case: dict[str, Any]) -> str:
     world = World(
         upstreams,
         screen=case["screen"],
+        inspect=case.get("inspect"),
         checks=case["checks"],
         attempts=case["attempts"],
         hedge_after=case["hedge_after"],
@@ -207,7 +223,7 @@ def tell(case: dict[str, Any], receipt: Any, client: MemoryClient, cancelled: bo
         assert not case["stream"] or mark in client.body
         assert case["stream"] or json.loads(client.body)
     elif receipt.outcome == "client_gone":
-        assert (cancelled and client.gone) or isinstance(case["body"], ClientGone) or case["screen"] is not None
+        assert (cancelled and client.gone) or isinstance(case["body"], ClientGone) or case["screen"] or case.get("inspect")
         assert mark not in client.body
     elif receipt.outcome == "refused":
         assert client.ended

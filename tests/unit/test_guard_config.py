@@ -10,7 +10,8 @@ from guardrails.build import build
 from guardrails.config import GuardrailConfig, Use, problems
 from guardrails.describe import describe
 from guardrails.kinds import KINDS
-from guardrails.output import OutputCheck
+from guardrails.output import OutputChecks
+from tests.fixtures.guard_world import exchange_of
 
 FINE: dict[str, Any] = {
     "private": {"use": "pii", "on": ["input", "output"], "action": "mask", "restore": True, "on_error": "closed",
@@ -39,15 +40,13 @@ def test_the_contracts_example_has_no_problems_and_builds() -> None:
     checks = {name: GuardrailConfig(**check) for name, check in FINE.items()}
     assert list(problems(checks)) == []
     guards = build(checks, list(checks))
-    assert [check.name for check in guards.screen._checks] == ["private", "secrets", "attacks", "phrases"]
-    assert [check.name for check in guards.checks] == [
+    assert [look.check.name for stage in (guards.mask, guards.inspect) if stage for look in stage.looks] == [
         "private",
         "secrets",
+        "attacks",
         "phrases",
-        "prompt-leak",
-        "json",
-        "toxicity",
     ]
+    assert [check.name for check in guards.checks] == ["private+secrets+phrases+prompt-leak", "json", "toxicity"]
     assert guards.restore.name == "restore"
 
 
@@ -101,7 +100,7 @@ def test_every_use_but_the_later_ones_can_be_built() -> None:
     for name, check in FINE.items():
         one = {name: GuardrailConfig(**check)}
         guards = build(one, [name])
-        assert bool(guards.screen._checks) == bool({"input", "retrieved"} & set(check["on"]))
+        assert bool(guards.mask or guards.inspect) == bool({"input", "retrieved"} & set(check["on"]))
         assert bool(guards.checks) == ("output" in check["on"])
 
 
@@ -109,9 +108,9 @@ def test_equal_checks_share_one_scanner() -> None:
     """A second route with the same check costs no second set of patterns."""
     checks = config(a=FINE["secrets"], b=FINE["secrets"])
     first, second = build(checks, ["a"]).checks[0], build(checks, ["b"]).checks[0]
-    assert isinstance(first, OutputCheck)
-    assert isinstance(second, OutputCheck)
-    assert first._scanner_of(None) is second._scanner_of(None)  # type: ignore[arg-type]
+    assert isinstance(first, OutputChecks)
+    assert isinstance(second, OutputChecks)
+    assert first.checks[0].scanners(exchange_of())[0] is second.checks[0].scanners(exchange_of())[0]
 
 
 def test_check_says_what_runs_and_what_it_misses() -> None:

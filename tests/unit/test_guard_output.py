@@ -19,12 +19,13 @@ from gateway.core.events import (
     Unknown,
 )
 from gateway.core.response import said as canned
+from guardrails.actions import Actions
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
 from guardrails.output import OutputCheck, OutputRules
 from guardrails.spans import Span
 from guardrails.vault import VAULT, Vault
-from tests.fixtures.guard_world import answer, blocked, exchange_of, text_of, through
+from tests.fixtures.guard_world import answer, blocked, exchange_of, screened, text_of, through
 
 CONFIG = {
     "private": GuardrailConfig(use="pii", on=["output"], action="mask", on_error="closed"),
@@ -168,7 +169,7 @@ async def test_answers_that_no_model_made_are_not_checked_but_restored() -> None
     exchange = exchange_of(("user", "mail bob@example.com"))
     config = {"private": GuardrailConfig(use="pii", on=["input", "output"], action="mask", on_error="closed")}
     guards = build(config, ["private"])
-    await guards.screen.decide(exchange)
+    await screened(guards, exchange)
     exchange.answer = Answer("cached", canned("x", id="i", model="m", created=1))
     out = await through(exchange, [*guards.checks, guards.restore], answer(["eve@example.org, [[EMAIL_ADDRESS_1]]"]))
     assert text_of(out) == "eve@example.org, bob@example.com"
@@ -214,14 +215,14 @@ class Broken:
 
 async def test_a_crash_is_closed_or_open_but_never_passed() -> None:
     """Closed ends the answer without the text; open lets all of it go, once, in order, and marks the exchange."""
-    rules = OutputRules(name="b", category="c", action="mask", closed=True, mode="hold")
+    rules = OutputRules(name="b", category="c", actions=Actions("mask"), closed=True, mode="hold")
     exchange = exchange_of(("user", "hi"))
     with pytest.raises(CheckFailed) as fault:
         await through(exchange, [OutputCheck(rules, lambda _: Broken())], answer(["hello there", " you"]))
     assert "eve" not in fault.value.message
     assert [(v.action, v.reason) for v in exchange.verdicts] == [("not_scanned", "crashed")]
 
-    rules = OutputRules(name="b", category="c", action="mask", closed=False, mode="hold")
+    rules = OutputRules(name="b", category="c", actions=Actions("mask"), closed=False, mode="hold")
     exchange = exchange_of(("user", "hi"))
     out = await through(exchange, [OutputCheck(rules, lambda _: Broken())], answer(["abc", "hello there", " you"]))
     assert text_of(out) == "abchello there you"

@@ -11,7 +11,7 @@ from guardrails.build import build
 from guardrails.config import GuardrailConfig, problems
 from guardrails.describe import describe
 from guardrails.toxicity import CATEGORIES, entries, rate, read_entries
-from tests.fixtures.guard_world import answer, blocked, exchange_of, text_of, through
+from tests.fixtures.guard_world import answer, blocked, exchange_of, screened, text_of, through
 
 HARMLESS = [
     "The class passed the assessment, and Scunthorpe's analyst raised cocktails to it.",
@@ -72,7 +72,7 @@ def test_a_stream_is_cut_before_the_wording(size: int) -> None:
 def test_a_prompt_is_refused() -> None:
     """On the input side the latest turn blocks, under the check's public category."""
     exchange = exchange_of(("user", "I will kill you"))
-    said = asyncio.run(build(made(), ["toxicity"]).screen.decide(exchange))
+    said = asyncio.run(screened(build(made(), ["toxicity"]), exchange))
     assert said is not None
     assert said.refusal is not None
     assert said.refusal.category == "toxicity"
@@ -82,7 +82,7 @@ def test_a_prompt_is_refused() -> None:
 def test_the_threshold_says_how_severe(threshold: float | None, stopped: bool) -> None:
     """Mild swearing acts only where the threshold is lowered to it."""
     exchange = exchange_of(("user", "this is bullshit"))
-    said = asyncio.run(build(made(threshold=threshold), ["toxicity"]).screen.decide(exchange))
+    said = asyncio.run(screened(build(made(threshold=threshold), ["toxicity"]), exchange))
     assert (said is not None) == stopped
 
 

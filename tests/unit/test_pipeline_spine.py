@@ -16,7 +16,7 @@ from gateway.core.ports import Recorder
 from gateway.core.receipt import Receipt
 from gateway.core.response import said
 from gateway.pipeline.aftermath import Aftermath
-from gateway.pipeline.build import Common, RouteParts, build
+from gateway.pipeline.build import Common, RouteParts, build, flat
 from tests.fixtures.receipts import receipt as a_receipt
 from tests.fixtures.spine_world import Kept, Making, MemoryUpstream, Passing, Stage, Wire, World
 
@@ -129,7 +129,7 @@ def lane_of(parts: RouteParts) -> list[str]:
     common = Common(admit=Stage("admit"), receive=Stage("receive"), select=Stage("select"), permit=Stage("permit"))
     pipeline = build(common, {"r": parts})
     lane = pipeline.lanes["r"]
-    return [stage.name for stage in (*pipeline.head, *lane.deciders, *lane.transforms)]
+    return [stage.name for stage in (*pipeline.head, *flat(lane.deciders), *lane.transforms)]
 
 
 def test_the_order_is_the_lists() -> None:
@@ -141,10 +141,13 @@ def test_the_order_is_the_lists() -> None:
         semantic_cache=Stage("semantic"),
         exact_cache=Stage("exact"),
         route=Stage("route"),
-        screen=Stage("screen"),
+        inspect=Stage("inspect"),
+        mask=Stage("mask"),
+        verdict=Making(lambda: None, "verdict"),
     )
     assert lane_of(parts) == [
-        "admit", "receive", "select", "permit", "screen", "route", "exact", "semantic", "one", "two", "tap", "restore",
+        "admit", "receive", "select", "permit", "mask", "inspect", "route", "exact", "semantic", "verdict",
+        "one", "two", "tap", "restore",
     ]  # fmt: skip
     assert lane_of(RouteParts(route=Stage("route"))) == ["admit", "receive", "select", "permit", "route"]
 
@@ -154,7 +157,7 @@ def test_a_note_that_nobody_leaves_is_refused_at_start() -> None:
     key: Key[int] = Key("vault")
     reads, writes = Making(lambda: None, "restore"), Stage("screen")
     reads.consumes, writes.produces = (key,), (key,)
-    lane_of(RouteParts(screen=writes, route=Stage("route"), restore=reads))
+    lane_of(RouteParts(mask=writes, route=Stage("route"), restore=reads))
     with pytest.raises(ValueError, match=r"'r'.*'restore'.*vault"):
         lane_of(RouteParts(route=Stage("route"), restore=reads))
     early = Stage("screen")
@@ -162,7 +165,7 @@ def test_a_note_that_nobody_leaves_is_refused_at_start() -> None:
     late = Stage("exact")
     late.produces = (key,)
     with pytest.raises(ValueError, match="'screen'"):
-        lane_of(RouteParts(screen=early, route=Stage("route"), exact_cache=late))
+        lane_of(RouteParts(mask=early, route=Stage("route"), exact_cache=late))
 
 
 # --- after the last byte

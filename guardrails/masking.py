@@ -1,0 +1,81 @@
+"""The first half of the input side: the checks that hide something. They come before everything else, wherever they
+stand in the configuration, so that the other checks, the router, the caches, the model and whatever records see masked
+text only; one after the other, because each reads what the last one left.
+
+A check that masks some kinds and blocks others does both here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from gateway.core.answer import Answer
+from gateway.core.clock import Clock
+from gateway.core.exchange import Exchange
+from gateway.core.facts import Key
+from gateway.core.request import Slot
+from gateway.core.reveal import REVEAL
+from guardrails.inspecting import parts_of
+from guardrails.looking import Look
+from guardrails.reveal import REVEALING, Revealing
+from guardrails.screen import InputCheck, failed_closed, judged, not_scanned, refused
+from guardrails.spans import Span, rewrite
+from guardrails.vault import VAULT, Vault, unescaped
+
+
+class Mask:
+    """Decider."""
+
+    name = "mask"
+    consumes: tuple[Key[Any], ...] = ()
+    produces: tuple[Key[Any], ...] = (VAULT, REVEAL)
+
+    def __init__(self, checks: Sequence[InputCheck], pool: Executor, clock: Clock) -> None:
+        self.looks = [Look(check, pool, clock) for check in checks]
+        self._reveals = any(check.reveal for check in checks)
+
+    async def decide(self, exchange: Exchange) -> Answer | None:
+        turn = exchange.asked().latest_user_turn
+        for part in parts_of(exchange, self.looks):
+            look, check = part.look, part.look.check
+            findings, reason = look.at_once(part.work, exchange.remaining()) or await look.wait(exchange, part.work)
+            micros = (exchange.clock.now() - part.start) // 1000
+            if findings is None:
+                exchange.verdicts.append(not_scanned(exchange, check, part.side, reason, micros))
+                if check.closed:
+                    raise failed_closed(check)
+                continue
+            result = judged(check, part.side, part.slots, findings, turn, micros)
+            exchange.verdicts.append(result.verdict)
+            if result.action == "block":
+                return refused(check.name, check.category)
+            for slot, spans in result.masks:
+                self._hide(exchange, check, slot, spans)
+        return None
+
+    def _hide(self, exchange: Exchange, check: InputCheck, slot: Slot, spans: Sequence[Span]) -> None:
+        vault = exchange.facts.get(VAULT)
+        if vault is None:
+            vault = Vault(slot.text for slot in exchange.asked().slots)
+            exchange.facts.put(VAULT, vault)
+        text = masked(slot.text, spans, vault, check.restore, slot.kind == "tool_arguments")
+        if self._reveals:
+            self._note(exchange, check, slot, spans, vault)
+        slot.replace(text)
+
+    @staticmethod
+    def _note(exchange: Exchange, check: InputCheck, slot: Slot, spans: Sequence[Span], vault: Vault) -> None:
+        """Keeps what one mask hides, for the calls that may see it."""
+        revealing = exchange.facts.get(REVEALING)
+        if revealing is None:
+            revealing = Revealing()
+            exchange.facts.put(REVEALING, revealing)
+        revealing.note(slot, spans, vault, check.reveal)
+        if check.reveal:
+            exchange.facts.put(REVEAL, revealing)
+
+
+def masked(text: str, spans: Sequence[Span], vault: Vault, restore: bool, as_json: bool = False) -> str:
+    """`text` with placeholders for `spans`. In raw JSON the vault keeps the value, not its spelling."""
+    return rewrite(text, spans, lambda kind, value: vault.issue(kind, unescaped(value) if as_json else value, restore))
