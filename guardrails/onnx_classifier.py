@@ -215,7 +215,7 @@ def _session(path: Path, providers: Sequence[str]) -> onnxruntime.InferenceSessi
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(
-            str(path / "model.onnx"), options, providers=[*providers, "CPUExecutionProvider"]
+            str(path / "model.onnx"), options, providers=list(dict.fromkeys([*providers, "CPUExecutionProvider"]))
         )
     except Exception as error:  # onnxruntime's own classes are not public
         raise ClassifierError(f"{path / 'model.onnx'} cannot be loaded: {str(error)[:200]}") from None
