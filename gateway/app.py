@@ -124,12 +124,24 @@ class Gateway:
             crashed=lambda name, error: self.logger.error("recorder failed", recorder=name, kind=type(error).__name__),
         )
         concurrency = Concurrency()
-        self.desk = Desk(config.handoffs, Poster(self._http), lost=self._handover_lost)
+        post = Poster(self._http)
+        self.desk = Desk(config.handoffs, post, lost=self._handover_lost)
+        dispatcher = Dispatcher(self.upstreams)
+        tools = parts.tools(config, self._dialects, dispatcher, self.aftermath, post, self._clock, self._crashed)
         self.spine = Spine(
             parts.pipeline(
-                config, self._base, self._dialects, keys, limiter, concurrency, self.caches, self.embed, self._say
+                config,
+                self._base,
+                self._dialects,
+                keys,
+                limiter,
+                concurrency,
+                self.caches,
+                self.embed,
+                tools,
+                self._say,
             ),
-            Dispatcher(self.upstreams),
+            dispatcher,
             self._dialects,
             self.aftermath,
             cost=target_cost,

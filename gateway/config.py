@@ -107,11 +107,23 @@ def of_value(value: Any, base: Path, found: list[Problem] | None = None) -> Conf
     problems = list(found or [])
     config = convert(value, Config, "", problems)
     if not problems:
+        config = _anchored(config, base)
         problems.extend(check(config, base))
     if problems:
         raise ConfigError(sorted(set(problems)))
     assert isinstance(config, Config)
     return config
+
+
+def _anchored(config: Config, base: Path) -> Config:
+    """With the directories of classifiers as they are from here: like all paths in the file, they start at `base`."""
+    checks = {
+        name: msgspec.structs.replace(check, model=str(base / check.model))
+        if check.model is not None and check.use != "remote"
+        else check
+        for name, check in config.guardrails.items()
+    }
+    return msgspec.structs.replace(config, guardrails=checks)
 
 
 def made(value: Any, base: Path) -> Config:
@@ -126,6 +138,7 @@ def check(config: Config, base: Path) -> list[Problem]:
     found += [Problem(*pair) for pair in provider_problems(config.providers, dialects().keys())]
     found += [Problem(*pair) for pair in model_problems(config.models, config.providers)]
     found += [Problem(*pair) for pair in guardrails.config.problems(config.guardrails)]
+    found += [Problem(*pair) for pair in _judges(config)]
     found += [Problem(*pair) for pair in handover.problems(config.handoffs)]
     found += [
         Problem(*pair) for pair in routing.config.overlaps({n: route.match for n, route in config.routes.items()})
@@ -167,6 +180,14 @@ def _keys(name: str, base: Path) -> Iterator[tuple[str, str]]:
         yield "access.keys", f"cannot read {name}: {error.strerror}; make keys: tidegate keys create --file {name}"
     except ValueError as error:
         yield "access.keys", str(error)
+
+
+def _judges(config: Config) -> Iterator[tuple[str, str]]:
+    """Models that checks ask. No check runs on what they are asked, so none can ask itself in a circle."""
+    for name, check in config.guardrails.items():
+        if check.judge is not None and check.judge.model not in config.models:
+            asked = check.judge.model
+            yield f"guardrails.{name}.judge.model", f"no model is called {asked!r}{did_you_mean(asked, config.models)}"
 
 
 def _route(name: str, route: RouteConfig, config: Config, base: Path) -> Iterator[tuple[str, str]]:

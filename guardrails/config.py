@@ -8,10 +8,12 @@ from typing import Literal
 
 import msgspec
 
+from gateway.core.secret import Secret
 from gateway.core.units import Duration
 
 Use = Literal[
     "pii", "secrets", "injection", "phrases", "prompt_leak", "json_schema", "tool_schema", "empty", "repetition", "toxicity",
+    "classifier", "remote", "judge", "grounded",
 ]  # fmt: skip
 """The keys of `guardrails.kinds.KINDS`; written out for the schema of the configuration."""
 On = Literal["input", "retrieved", "output"]
@@ -21,6 +23,17 @@ Scope = Literal["latest_turn", "user", "tool_results", "assistant"]
 StreamMode = Literal["hold", "window", "full", "off"]
 Internal = Literal["original", "mask"]
 Step = Literal["retry", "hedge", "fallback", "reply", "handoff", "pass", "block"]
+
+
+class JudgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of the gateway's own models, asked about a text. What it costs is the asking key's."""
+
+    model: str
+    """An alias of `models:`."""
+    band: list[float] | None = None
+    """For `use: injection`: only texts whose score so far lies between these two are asked about. Default [0.3, 0.7]."""
+    tokens: int | None = None
+    """Most tokens of its answer. Default 256: models that reason first need some."""
 
 
 class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,6 +99,34 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Topics that alone may be talked about; phrases in which a denied name may stand."""
     canary: bool | None = None
     """Put a random word into the system prompt that the model has no reason to say."""
+
+    model: str | None = None
+    """The directory of an ONNX classifier: model.onnx, tokenizer.json, config.json. For `use: remote`: the name that is
+    sent as `model`."""
+    labels: list[str] | None = None
+    """The classifier's labels that count as a hit. Default: all but the one that says "harmless"."""
+    providers: list[str] | None = None
+    """onnxruntime's execution providers to use before the CPU, such as CUDAExecutionProvider."""
+    band: list[float] | None = None
+    """Only texts that the built-in detector scores between these two go to the classifier. Default [0.15, 0.85]."""
+    escalate: Literal["band", "always"] | None = None
+    """`always`: every text goes to the classifier. Default `band`."""
+    judge: JudgeConfig | None = None
+    question: str | None = None
+    """What the judge is asked about each text; yes means it must not pass."""
+    context: list[Literal["retrieved", "tool_results", "system"]] | None = None
+    """What answers are to be grounded in. Default retrieved text and tool results."""
+    url: str | None = None
+    """The address of the service that is asked."""
+    api_key: Secret | None = None
+    """Sent to that service as `Authorization: Bearer`."""
+    form: Literal["openai_moderation", "tidegate"] | None = None
+    """How the service is spoken to."""
+    categories: list[str] | None = None
+    """The service's categories that count. Default all."""
+    at_once: int | None = None
+    """How many may be asked at one time, of this check; what comes beyond that is not scanned. Default 8 for models, 32 for
+    services."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

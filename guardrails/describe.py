@@ -31,7 +31,14 @@ def describe(config: Mapping[str, GuardrailConfig], names: Sequence[str], delive
     """The rows for one route, for streamed or for whole answers. The same in every dialect: checks see canonical
     events."""
     return [
-        Line(name, check.use, side, _mode(check, side, delivery), _acts(check), _misses(check, side, delivery))
+        Line(
+            name,
+            check.use,
+            side,
+            _mode(check, side, delivery),
+            _does(check),
+            _misses(check, side, delivery),
+        )
         for name in names
         for check in [config[name]]
         for side in check.on
@@ -54,6 +61,11 @@ def _acts(check: GuardrailConfig) -> str:
     steps = [step for step in check.steps if step != "block"]
     then = f", then {', '.join(_step(step, check) for step in steps)}" if steps else ""
     return f"{check.action}{then}; on error {'refuse' if check.on_error == 'closed' else 'let pass, marked degraded'}"
+
+
+def _does(check: GuardrailConfig) -> str:
+    tiers = KINDS[check.use].tiers(check)
+    return _acts(check) + (f"; looks with {tiers}" if tiers else "")
 
 
 def _step(step: str, check: GuardrailConfig) -> str:

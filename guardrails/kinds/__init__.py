@@ -6,12 +6,16 @@ from collections.abc import Mapping
 
 from guardrails.kind import Kind
 from guardrails.kinds import (
+    classifier,
     empty,
+    grounded,
     injection,
     json_schema,
+    judge,
     phrases,
     pii,
     prompt_leak,
+    remote,
     repetition,
     secrets,
     tool_schema,
@@ -31,5 +35,9 @@ KINDS: Mapping[str, Kind] = {
         empty.KIND,
         repetition.KIND,
         toxicity.KIND,
+        grounded.KIND,
+        classifier.KIND,
+        judge.KIND,
+        remote.KIND,
     )
 }

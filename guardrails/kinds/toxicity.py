@@ -2,26 +2,65 @@
 
 from __future__ import annotations
 
+from gateway.core.ports import Transform
 from guardrails import toxicity
+from guardrails.answers import answer_rules
+from guardrails.asking_output import OutputAsking
+from guardrails.classifying import Classifying
 from guardrails.config import GuardrailConfig
-from guardrails.kind import BOTH, Kind, always, words
+from guardrails.inspectors import Scanning
+from guardrails.kind import BOTH, Delivery, Kind, Tools, words
+from guardrails.outside import classifier_of, classifier_problems
 from guardrails.scanner import Scanner
+from guardrails.screen import Asking, Inspector
+
+CATEGORY = "toxicity"
+SPAN = "TOXICITY"
 
 
 def _scanner(check: GuardrailConfig) -> Scanner:
     return toxicity.scanner(check.threshold or toxicity.THRESHOLD)
 
 
-KIND = Kind(
-    use="toxicity",
-    category="toxicity",
-    sides=BOTH,
-    actions=words("block flag"),
-    keys=words("threshold scope stream then attempts reply handoff"),
-    streams=("window", "full"),
-    misses=always(
+def _inspector(check: GuardrailConfig, tools: Tools) -> Inspector | None:
+    return Scanning([_scanner(check)]) if check.model is None else None
+
+
+def _asking(name: str, check: GuardrailConfig, tools: Tools) -> Asking | None:
+    """The operator's model instead of the list: who brings one does not want the list's false alarms."""
+    if check.model is None:
+        return None
+    return Classifying(classifier_of(check), check.threshold or toxicity.THRESHOLD, SPAN)
+
+
+def _transform(name: str, check: GuardrailConfig, tools: Tools) -> Transform | None:
+    asking = _asking(name, check, tools)
+    if asking is None:
+        return None
+    return OutputAsking(answer_rules(name, check, CATEGORY, KIND.streams[0]), asking, clock=tools.clock)
+
+
+def _misses(check: GuardrailConfig, side: str, delivery: Delivery) -> str:
+    if check.model is not None:
+        return "whatever its model was not trained on; what only several turns or windows together say"
+    return (
         "whatever its English list does not spell out: paraphrase, allusion, sarcasm, context, letters spaced out, "
         "other languages; quotations and reports of hateful speech are hits; harmful requests in polite words are not"
-    ),
+    )
+
+
+KIND = Kind(
+    use="toxicity",
+    category=CATEGORY,
+    sides=BOTH,
+    actions=words("block flag"),
+    keys=words("threshold model labels providers scope stream then attempts reply handoff"),
+    streams=("window", "full"),
+    misses=_misses,
     scanner=_scanner,
+    inspector=_inspector,
+    asking=_asking,
+    transform=_transform,
+    problems=classifier_problems,
+    tiers=lambda check: "an ONNX classifier instead of the list" if check.model is not None else "",
 )
