@@ -3,12 +3,14 @@
 Holds only the longest suffix that can still become a placeholder issued in this exchange. Models bend what they
 copy, so a placeholder is also known in any letter case, with up to two spaces beside its brackets, with escaped
 underscores (Markdown), and with all its opening brackets escaped. Anything else, and any placeholder not issued
-here, is left as it stands."""
+here, is left as it stands; so is one in a link to a host that is not allowed (see `links.py`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from guardrails.link_hosts import Allowed
+from guardrails.links import Links
 from guardrails.vault import escaped
 
 _MAX_SPACES = 2
@@ -19,12 +21,16 @@ _NO = -2
 class Placeholders:
     """What may be restored in one exchange, ready for matching. Made once for all the texts of an answer."""
 
-    __slots__ = ("json", "plain", "prefixes")
+    __slots__ = ("allowed", "json", "plain", "prefixes", "refused")
 
-    def __init__(self, values: Mapping[str, str]) -> None:
+    def __init__(self, values: Mapping[str, str], allowed: Allowed | None = None) -> None:
+        """`allowed`: the hosts whose links may have originals in them; by default none."""
         self.plain: dict[str, str] = {}
         self.json: dict[str, str] = {}
         self.prefixes: set[str] = set()
+        self.allowed = allowed or Allowed()
+        self.refused = 0
+        """Placeholders that were left in links."""
         self.learn(values)
 
     def learn(self, values: Mapping[str, str]) -> None:
@@ -37,18 +43,21 @@ class Placeholders:
 
 
 class Restorer:
-    """One text on its way back. `as_json`: the text is raw JSON, so originals are escaped to stand inside a string."""
+    """One text on its way back. `as_json`: the text is raw JSON, so originals are escaped to stand inside a string.
+    `links`: where that text is, if it goes on after what another restorer had of it."""
 
-    __slots__ = ("_known", "_values", "held")
+    __slots__ = ("_known", "_links", "_values", "held")
 
-    def __init__(self, known: Placeholders, as_json: bool = False) -> None:
+    def __init__(self, known: Placeholders, as_json: bool = False, links: Links | None = None) -> None:
         self._known = known
         self._values = known.json if as_json else known.plain
+        self._links = links or Links(as_json)
         self.held = ""
 
     def push(self, chunk: str) -> str:
         """What can be sent now."""
         if not self.held and "[" not in chunk and "\\" not in chunk:
+            self._links.feed(chunk)
             return chunk
         return self._scan(self.held + chunk, final=False)
 
@@ -63,19 +72,30 @@ class Restorer:
         while at >= 0:
             end, placeholder = self._match(text, at)
             if end == _UNDECIDED and not final:
-                out.append(text[done:at])
-                self.held = text[at:]
-                return "".join(out)
+                break
             if end >= 0:
-                out.append(text[done:at])
-                out.append(self._values[placeholder])
+                out.append(self._as_it_stands(text[done:at]))
+                out.append(self._original(placeholder, text[at:end]))
                 done = end
                 at = _next_start(text, end)
             else:
                 at = _next_start(text, at + 1)
-        self.held = ""
-        out.append(text[done:])
+        stop = at if at >= 0 else len(text)
+        self.held = text[stop:]
+        out.append(self._as_it_stands(text[done:stop]))
         return "".join(out)
+
+    def _as_it_stands(self, text: str) -> str:
+        self._links.feed(text)
+        return text
+
+    def _original(self, placeholder: str, written: str) -> str:
+        """The value, unless this is inside a link that is not the client's own. `written`: the model's spelling."""
+        if self._links.refuses(self._known.allowed):
+            self._known.refused += 1
+            return self._as_it_stands(written)
+        self._links.say(self._known.plain[placeholder])
+        return self._values[placeholder]
 
     def _match(self, text: str, at: int) -> tuple[int, str]:
         """Tries one start: (end, placeholder), or `_NO`, or `_UNDECIDED` when the text ends first."""
@@ -126,7 +146,7 @@ def _next_start(text: str, at: int) -> int:
     return bracket
 
 
-def restore(text: str, values: Mapping[str, str], as_json: bool = False) -> str:
+def restore(text: str, values: Mapping[str, str], as_json: bool = False, allowed: Allowed | None = None) -> str:
     """The whole text at once."""
-    restorer = Restorer(Placeholders(values), as_json)
+    restorer = Restorer(Placeholders(values, allowed), as_json)
     return restorer.push(text) + restorer.finish()
