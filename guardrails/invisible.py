@@ -27,6 +27,7 @@ _RANGES = (
 _CLASS = "[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _RANGES) + "]"
 _ONE = re.compile(_CLASS)
 _RUN = re.compile(_CLASS + "+")
+_LONG = re.compile(f"{_CLASS}{{{DROPPED + 1}}}")
 
 
 def is_invisible(ch: str) -> bool:
@@ -40,7 +41,11 @@ def has_invisible(text: str) -> bool:
 
 def visible(text: str) -> str:
     """`text` as `Visible` shows it. The same again if applied again."""
-    return _RUN.sub(lambda run: "\n" * (len(run[0]) - DROPPED), text) if has_invisible(text) else text
+    if not has_invisible(text):
+        return text
+    if _LONG.search(text) is None:
+        return _RUN.sub("", text)
+    return _RUN.sub(lambda run: "\n" * (len(run[0]) - DROPPED), text)
 
 
 class View:
@@ -107,8 +112,10 @@ class Visible:
     def find(self, text: str, begin: int = 0) -> list[Span]:
         if not has_invisible(text):
             return self.inner.find(text, begin)
+        found = self.inner.find(visible(text), len(visible(text[:begin])))
+        if not found:
+            return []
         view = View(text)
-        found = self.inner.find(view.text, view.shown(begin))
         return [Span(s.kind, view.place(s.start), view.place(s.end), s.score) for s in found]
 
     def settle(self, text: str, limit: int) -> int:

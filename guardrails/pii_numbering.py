@@ -2,7 +2,7 @@
 
 `phonenumbers.parse` and `is_valid_number` take 30 to 60 microseconds for each region asked, all of it Python; a page
 of numbers, or of digits that look like some, took half a second. The plans themselves are plain patterns and lengths:
-here those of all regions that are understood become one RE2 pattern, and a number is one match.
+here those of all regions that are understood become one RE2 pattern, and asking is one match.
 
 The answers are those of `phonenumbers` (tested against it), but for these: a number may be dialled with or without its
 national prefix wherever either way is valid, and numbers dialled abroad by `011` are taken by their length."""
@@ -78,8 +78,11 @@ class Numbering:
         options = re2.Options()
         options.max_mem = 32 << 20
         options.log_errors = False
-        self._valid = re2.compile("|".join(map(self._one, self._plans)), options)
-        self._valid.fullmatch("0201234567")
+        # A set of one: matching it is one call into C++, where `re2.fullmatch` is 3 microseconds of Python.
+        self._valid = re2.Set.FullMatchSet(options)
+        self._valid.Add("|".join(map(self._one, self._plans)))
+        self._valid.Compile()
+        self._valid.Match(b"0201234567")
 
     @staticmethod
     def _one(plan: _Plan) -> str:
@@ -102,12 +105,12 @@ class Numbering:
         """Is it one that one of the regions gives out?"""
         if digits.startswith("00"):
             return self.international(digits[2:])
-        if self._valid.fullmatch(digits) is not None:
+        if self._valid.Match(digits.encode()):
             return True
         if digits.startswith(_ABROAD) and self.international(digits[len(_ABROAD) :]):
             return True
         for plan in self._ruled:
             bare = plan.bare(digits)
-            if bare is not None and self._valid.fullmatch(bare) is not None:
+            if bare is not None and self._valid.Match(bare.encode()):
                 return True
         return False

@@ -26,15 +26,27 @@ _CANDIDATE = re.compile(
     r"(?<![\w@/:=&%.#-])(?:\+ ?|\(\+|00)?\(?[0-9](?:[0-9().\u2013/-]| {1,2}(?=[0-9(+x/\u2013-])){5,26}[0-9]"
     r"(?P<ext> ?(?:ext\.?|x|#) ?[0-9]{1,6})?(?![\w@]|[.:/-][0-9])"
 )
-_CUE = re2.compile(
+_CUE = (
     r"(?i)(?:\b(?:phone|tel|telephone|call(?:ed|ing)?|mobile|mob|cell|cellphone|fax|whatsapp|sms|text|dial|ring|reach|"
     r"contact|hotline|handy|telefon|t[ée]l[ée]phone|tel[ée]fono|telefone|m[óo]vil|cellulare|portable|kom[óo]rka|"
     r"rufnummer|num[ée]ro)\b|[☎📞📱])[^\n;]{0,24}$"
 )
-_NOT = re2.compile(
+_NOT = (
     r"(?i)(?:\b(?:order|invoice|ticket|ref|reference|case|account|acct|version|build|id|isbn|sku|tracking|uuid|issue|"
     r"port|line|lot|serial|part|policy|price|total|amount)\b|[#$€£№])[^\n;]{0,12}$"
 )
+
+
+def _words() -> re2.Set:
+    """What the words before a number say: 0 for a cue that it is one to call, 1 for one that it is not, or both."""
+    both = re2.Set.SearchSet()
+    both.Add(_CUE)
+    both.Add(_NOT)
+    both.Compile()
+    return both
+
+
+_WORDS = _words()
 _SHAPE = re.compile(
     r"(?:19|20)[0-9]{2}[-./](?:0?[1-9]|1[0-2])[-./][0-9]{1,2}|[0-9]{1,2}[-./][0-9]{1,2}[-./](?:19|20)?[0-9]{2}"  # a date
     r"|[0-9]{3}[- .][0-9]{2}[- .][0-9]{4}"  # a social security number
@@ -73,9 +85,9 @@ class Phone:
         international = number.startswith(("+", "(+", "00"))
         if international and self._numbers.international(digits[2:] if number[0] == "0" else digits):
             return 0.75
-        before = left(start)
-        if before and _CUE.search(before) is not None:
+        said = _WORDS.Match(left(start).encode("utf-8", "replace")) or ()
+        if 0 in said:
             return 0.6 if international or self._numbers.possible(digits) else 0.0
-        if size < 9 or size == len(number) or (before and _NOT.search(before) is not None):
+        if said or size < 9 or size == len(number):
             return 0.0
         return 0.5 if self._numbers.valid(digits) else 0.0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from guardrails.invisible import Visible
@@ -55,13 +54,15 @@ _NAME = (
 _ENDINGS = (
     "key", "_id", "-id", "ret", "ken", "swd", "ord", "ase", "pwd", "ion", "rer", "sic", ":", "=", "\"", "'", "]", "(",
 )  # fmt: skip
-_LEADS = "(?i:" + "|".join(f"(?<={re.escape(ending)})" for ending in _ENDINGS) + ")"
+_LAST = "".join(sorted({ch for ending in _ENDINGS for ch in (ending[-1], ending[-1].upper())}))
+_LEADS = f"(?<=[{re.escape(_LAST)}])(?i:" + "|".join(f"(?<={re.escape(ending)})" for ending in _ENDINGS) + ")"
 """Behind a token's last character: it may be a name such as `api_key`, an operator, a quote, or `Bearer`. By its last
 letters only, which is wider than the names and costs a fraction of trying each of them at every character."""
 _LINK = rf"{_CHAR}++{_LEADS}"
+_GAP = rf"[ \t>]{{1,4}}(?={_CHAR})"
 ZONE = (
-    rf"(?<!{_CHAR})(?:(?:{_LINK}[ \t>]{{1,4}}(?={_CHAR})){{1,6}}{_CHAR}++|[^{SEPARATOR}:=]*+[:=]{_CHAR}*+"
-    rf"|{_CHAR}{{10}}{_CHAR}*+|{_LINK})"
+    rf"(?<!{_CHAR})(?:{_LINK}(?:{_GAP}{_LINK}){{0,5}}(?:{_GAP}{_CHAR}++)?|[^{SEPARATOR}:=]*+[:=]{_CHAR}*+"
+    rf"|{_CHAR}{{10}}{_CHAR}*+)"
 )
 """A token that is long or has a colon or an equals sign; and up to six tokens that each lead to the next, with the one
 they lead to."""
@@ -69,11 +70,11 @@ they lead to."""
 _PLAIN = rf"[a-z]{{1,9}}(?!{_LEADS})"
 """A short word in small letters that leads to nothing."""
 
-_GAP = r"[ \t]{0,4}"
-_ASSIGNED = re.compile(
-    rf"(?i)(?P<name>{_NAME})[\"'\]]{{0,2}}{_GAP}(?::=|=>|[:=]{{1,3}}){_GAP}[\"'(]{{0,2}}(?:(?:bearer|basic)[ \t]{{1,4}})?"
-    r"(?P<value>[^\s\"'(),;{}<>|`]{6,256})"
-)
+_OPERATOR = re.compile(r"=>|[:=]{1,3}")
+_NAME_BEFORE = re.compile(rf"(?i)(?P<name>{_NAME})\Z")
+_NAME_LAST = frozenset({"key", "_id", "-id", "ret", "ken", "swd", "ord", "ase", "pwd", "ion"})
+_NAME_SIZE = 24
+_VALUE = re.compile(r"[ \t]{0,4}[\"'(]{0,2}(?:(?i:bearer|basic)[ \t]{1,4})?(?P<value>[^\s\"'(),;{}<>|`]{6,256})")
 _PLACEHOLDER = re.compile(
     r"(?i)^(?:\$|%|\*+$|x+$|\.+$|<|\[)|your|example|changeme|change_me|placeholder|redacted|dummy|environ|getenv|process\.env|"
     r"^(?:none|null|true|false|undefined|string|str|secret|password|token)$|^\[\["
@@ -101,30 +102,57 @@ class Assigned:
 
     def find(self, zones: str, left: Left) -> list[Span]:
         spans = []
-        for match in _ASSIGNED.finditer(zones):
-            secret = match["name"].lower().startswith("pass") or match["name"].lower() == "pwd"
+        done = 0
+        for operator in _OPERATOR.finditer(zones):
+            start = operator.start()
+            name = _name_before(zones, start) if start >= done else None
+            match = _VALUE.match(zones, operator.end()) if name is not None else None
+            if match is None or name is None:
+                continue
+            secret = name.startswith("pass") or name == "pwd"
             value = match["value"].rstrip(".")
+            done = match.end()
             if looks_secret(value, 2.5 if secret else 3.0):
                 start = match.start("value")
                 spans.append(Span("PASSWORD" if secret else self.kind, start, start + len(value), 0.7))
         return spans
 
 
+def _name_before(zones: str, end: int) -> str | None:
+    """The name that an operator at `end` gives a value to, in small letters. Most operators have another before them,
+    which its last letters tell."""
+    at = end
+    while end - at < 4 and at and zones[at - 1] in " \t":
+        at -= 1
+    quotes = at
+    while quotes - at < 2 and at and zones[at - 1] in "\"']":
+        at -= 1
+    if zones[max(0, at - 3) : at].lower() not in _NAME_LAST:
+        return None
+    match = _NAME_BEFORE.search(zones[max(0, at - _NAME_SIZE) : at])
+    return match["name"].lower() if match is not None else None
+
+
 def entropy(text: str) -> float:
     """Shannon entropy in bits per character."""
     total = len(text)
-    return -sum(n / total * math.log2(n / total) for n in Counter(text).values()) if total else 0.0
+    if not total:
+        return 0.0
+    return math.log2(total) - sum(n * math.log2(n) for n in map(text.count, set(text))) / total
+
+
+_CLASSES = tuple(re.compile(kind) for kind in ("[a-z]", "[A-Z]", "[0-9]", "[^A-Za-z0-9]"))
+_ATTRIBUTE = re.compile(r"(?!.*\d{2})[A-Za-z_][\w.]*\.[\w.]*", re.DOTALL)
+"""Code: `config.api_key`."""
 
 
 def looks_secret(value: str, bits: float) -> bool:
     """Random enough for a credential: letters with digits or marks, or long, and not a known stand-in."""
     if len(value) < 8 or _PLACEHOLDER.search(value):
         return False
-    classes = sum(bool(re.search(kind, value)) for kind in ("[a-z]", "[A-Z]", "[0-9]", "[^A-Za-z0-9]"))
-    if classes < 2 or (value.isalpha() and len(value) < 24):
+    classes = sum(kind.search(value) is not None for kind in _CLASSES)
+    if classes < 2 or (value.isalpha() and len(value) < 24) or _ATTRIBUTE.fullmatch(value):
         return False
-    if "." in value and re.fullmatch(r"[A-Za-z_][\w.]*", value) and not re.search(r"\d{2}", value):
-        return False  # code: `config.api_key`
     return entropy(value) >= bits
 
 

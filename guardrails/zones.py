@@ -158,7 +158,7 @@ class Zones:
     def _pieces(self, text: str, begin: int) -> Iterator[tuple[int, int]]:
         """The text, cut inside tokens that are too long; almost always the text itself."""
         start = begin
-        if len(text) - begin > TOKEN_LIMIT:
+        if len(text) - begin > TOKEN_LIMIT and max(map(len, text[begin:].split()), default=0) > TOKEN_LIMIT:
             for match in self._long.finditer(text[begin:] if begin else text):
                 for cut in range(begin + match.start() + TOKEN_LIMIT, begin + match.end(), TOKEN_LIMIT):
                     yield start, cut
