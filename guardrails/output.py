@@ -1,92 +1,142 @@
-"""The output side's transforms: which session, if any, a check opens on an answer."""
+"""The output side's transforms: which sessions, if any, a route's checks open on an answer."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-import msgspec
-
-from gateway.core.events import Remedy
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
-from gateway.core.ports import Session
-from gateway.core.verdict import Action, Verdict
-from guardrails.config import GuardrailConfig
+from gateway.core.ports import Session, Transform
+from gateway.core.verdict import Verdict
+from guardrails.actions import Actions
 from guardrails.flagging import Flagged
+from guardrails.merged import Known, Part
 from guardrails.prompt_leak import Leak, system_texts
-from guardrails.remedies import remedies_of
-from guardrails.scanner import Scanner, Whole
+from guardrails.rules import OutputRules, rules_of
+from guardrails.scanner import Scanner
 from guardrails.streaming import Held
 
-if TYPE_CHECKING:
-    from guardrails.kind import Kind
+__all__ = ["Always", "LeakScanners", "OutputCheck", "OutputChecks", "OutputRules", "ScannerOf", "merged", "rules_of"]
+
+OPT_IN = "x-tidegate-stream"
+"""Request header. `retract`: the client takes back what it showed when the answer's end says so."""
+
 
 ScannerOf = Callable[[Exchange], Scanner | None]
 """The scanner for one exchange; None when there is nothing to look for."""
 
 
-class OutputRules(msgspec.Struct, frozen=True, kw_only=True):
-    """How one configured check works on answers."""
+class Always:
+    """The same scanners for every exchange. They do not know of each other: what two of them find may overlap."""
 
-    name: str
-    category: str
-    action: Action
-    closed: bool
-    mode: str
-    """`hold`, `window`, `full` or `off`."""
-    remedies: tuple[Remedy, ...] = ()
-
-
-def rules_of(name: str, check: GuardrailConfig, kind: Kind) -> OutputRules:
-    return OutputRules(
-        name=name,
-        category=kind.category,
-        action=check.action,
-        closed=check.on_error == "closed",
-        mode=check.stream or kind.streams[0],
-        remedies=remedies_of(check),
-    )
+    def __init__(self, *scanners: Scanner) -> None:
+        self.scanners = scanners
 
 
 class OutputCheck:
-    """Transform. Not interested in answers that no model has just made: those passed when they were stored."""
+    """Transform. One check, alone. Not interested in answers that no model has just made: those passed when they were
+    stored."""
 
     consumes: tuple[Key[Any], ...] = ()
     produces: tuple[Key[Any], ...] = ()
 
-    def __init__(self, rules: OutputRules, scanner_of: ScannerOf) -> None:
+    def __init__(self, rules: OutputRules, source: Always | ScannerOf) -> None:
+        """`source`: its scanners, or how to make one for each exchange."""
         self.name = rules.name
-        self._rules = rules
-        self._scanner_of = scanner_of
+        self.rules = rules
+        self.source = source
+        self._alone = OutputChecks([self]) if rules.acts else None
 
     def open(self, exchange: Exchange) -> Session | None:
+        if self._alone is not None:
+            return self._alone.open(exchange)
         if exchange.answer is not None:
             return None
-        rules = self._rules
-        scanner = self._scanner_of(exchange)
-        if scanner is None:
+        rules = self.rules
+        scanners = self.scanners(exchange)
+        if not scanners:
             return None
         if rules.mode == "off" and exchange.asked().stream:
             exchange.verdicts.append(
                 Verdict(rules.name, "not_scanned", "output", 0, rules.category, None, "off_on_streams")
             )
             return None
-        if rules.action == "flag":
-            return Flagged(exchange, rules.name, rules.category, scanner)
+        return Flagged(exchange, rules.name, rules.category, scanners, "audit" if rules.mode == "audit" else "")
+
+    def scanners(self, exchange: Exchange) -> Sequence[Scanner]:
+        """Those for this exchange; none when there is nothing to look for."""
+        if isinstance(self.source, Always):
+            return self.source.scanners
+        scanner = self.source(exchange)
+        return () if scanner is None else (scanner,)
+
+
+class OutputChecks:
+    """Transform. Neighbouring checks that hold back in the same way, as one session."""
+
+    consumes: tuple[Key[Any], ...] = ()
+    produces: tuple[Key[Any], ...] = ()
+
+    def __init__(self, checks: Sequence[OutputCheck]) -> None:
+        """`checks` act, are in the route's order, and have the same `manner`."""
+        self.name = "+".join(check.name for check in checks)
+        self.checks = tuple(checks)
+        self._mode = checks[0].rules.mode
+        lasting = [check.source.scanners if isinstance(check.source, Always) else () for check in checks]
+        self._lasting = [(at, scanner) for at, scanners in enumerate(lasting) for scanner in scanners]
+        self._kept = {at for at, _ in self._lasting}
+        self._known = Known([scanner for _, scanner in self._lasting])
+
+    def open(self, exchange: Exchange) -> Session | None:
+        if exchange.answer is not None:
+            return None
+        scanners = [check.scanners(exchange) for check in self.checks]
+        places = {at: place for place, at in enumerate(at for at, found in enumerate(scanners) if found)}
+        if not places:
+            return None
+        shown = self._mode == "retract" and exchange.asked().stream and exchange.headers.get(OPT_IN) == "retract"
         # Of an answer that is not streamed nothing leaves before its end, so there is nothing to settle piece by piece.
-        whole = rules.mode == "full" or not exchange.asked().stream
-        return Held(
-            exchange,
-            rules.name,
-            rules.category,
-            Whole(scanner) if whole else scanner,
-            rules.action,
-            closed=rules.closed,
-            whole=whole,
-            remedies=rules.remedies,
-        )
+        whole = self._mode == "full" or not exchange.asked().stream
+        made = [(at, one) for at, found in enumerate(scanners) if at not in self._kept for one in found]
+        rules = [self.checks[at].rules for at in places]
+        actions = [stopping(rule.actions) if shown else rule.actions for rule in rules]
+        parts = [Part(places[at], actions[places[at]], scanner) for at, scanner in [*self._lasting, *made]]
+        return Held(exchange, rules, parts, self._known, len(self._lasting), whole=whole, shown=shown)
+
+
+def stopping(actions: Actions) -> Actions:
+    """What has been shown cannot be masked, so where that was to be done the answer stops."""
+    named = {kind: _stop(action) for kind, action in actions.by_kind.items()}
+    return Actions(_stop(actions.default), named)
+
+
+def _stop(action: Any) -> Any:
+    return "block" if action == "mask" else action
+
+
+def manner(rules: OutputRules) -> str:
+    """Checks of one manner can share a session. One that holds everything back would hold for all of them."""
+    return (
+        "window" if rules.mode in ("window", "hold") else f"{rules.mode} {rules.name if rules.mode == 'full' else ''}"
+    )
+
+
+def merged(transforms: Iterable[Transform]) -> list[Transform]:
+    """The transforms, with neighbours that can share a session made one."""
+    out: list[Transform] = []
+    group: list[OutputCheck] = []
+    for transform in [*transforms, None]:
+        fits = isinstance(transform, OutputCheck) and transform.rules.acts
+        if group and not (fits and manner(transform.rules) == manner(group[0].rules)):  # type: ignore[union-attr]
+            out.append(OutputChecks(group))
+            group = []
+        if fits:
+            group.append(transform)  # type: ignore[arg-type]
+        elif transform is not None:
+            out.append(transform)
+    return out
 
 
 class LeakScanners:

@@ -267,7 +267,7 @@ class Held:
         self._tally.not_scanned(owner, "crashed")
         if self._rules[owner].closed:
             self._over = True
-            raise _refusal(self._rules[owner])
+            raise _refusal(self._rules[owner]) from None
 
     def _broken(self, event: Event, error: Exception) -> Sequence[Event]:
         """The answer cannot be held, so none of the checks can look at it."""

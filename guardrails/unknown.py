@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.core.events import Event, Unknown
 from guardrails.scanner import Scanner
+from guardrails.spans import Span
 from guardrails.tracks import MAX_HELD, Overheld
 
 _DEPTH = 32
@@ -15,7 +16,9 @@ _DEPTH = 32
 class UnknownTrack:
     """The unknown deltas of one choice."""
 
-    def __init__(self) -> None:
+    def __init__(self, since: int = 0) -> None:
+        """`since`: when the first of them came."""
+        self.since = since
         self.events: list[Event] = []
         self._texts: dict[str, list[str]] = {}
         self._size = 0
@@ -28,11 +31,10 @@ class UnknownTrack:
             self._texts.setdefault(path, []).append(text)
         self.events.append(event)
 
-    def finish(self, scanner: Scanner) -> tuple[list[Event], int]:
-        """The events, and how many spans are in them. Strings at the same place are read as one text, since deltas
-        come in pieces; which piece holds what cannot be known, so with any hit all of them are withheld."""
-        hits = sum(len(scanner.find("".join(pieces))) for pieces in self._texts.values())
-        return ([] if hits else self.events), hits
+    def spans(self, scanner: Scanner) -> list[Span]:
+        """What is in them. Strings at the same place are read as one text, since deltas come in pieces; which piece holds
+        what cannot be known."""
+        return [span for pieces in self._texts.values() for span in scanner.find("".join(pieces))]
 
 
 def strings(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:

@@ -118,6 +118,8 @@ class Blocked(Event, frozen=True):
     message: str = ""
     remedies: tuple[Remedy, ...] = ()
     """Tried in order. None, or all spent: the answer is refused."""
+    retract: bool = False
+    """What was sent must be taken back: it says what the check forbids. Only where the client asked for such streams."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):

@@ -71,8 +71,7 @@ def asked() -> Exchange:
 
 
 def transforms(*names: str) -> list[Transform]:
-    chosen = [check for check in GUARDS.checks if not names or check.name in names]
-    return [*chosen, GUARDS.restore]
+    return [*(build(CONFIG, names) if names else GUARDS).checks, GUARDS.restore]
 
 
 def run(events: list[Event], *names: str) -> list[Event]:

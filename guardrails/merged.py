@@ -1,0 +1,228 @@
+"""Several checks on one text as one scanner: cut once, looked at once, each span knowing whose it is.
+
+Five checks with a hold-back each cost five cuts for every chunk of a stream, though four of them agree that nothing is
+there. So here the text is taken in pieces (a word and the space after it), and for each piece a table remembers which
+scanners have anything to say about it: those for which no span begins in it, whatever comes before or after, need not
+be asked again. Most pieces of most answers concern nobody, and cost one look-up.
+
+Why that is exact: by the law of `guardrails.scanner`, a scanner that settles a piece whole, and is quiet on it, may be
+cut behind it and finds nothing in it. The next piece then begins at a cut too, and so on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from gateway.core.verdict import Action
+from guardrails.actions import Actions
+from guardrails.scanner import Scanner
+from guardrails.spans import Span
+
+_PIECE = re.compile(r"[^ \n]*[ \n]")
+_SHORT = 600
+"""Longer texts are not taken in pieces: they come whole, and are looked at once."""
+_WORD = 64
+"""A last word longer than this is not waited for."""
+_KNOWN = 1 << 15
+"""Pieces that a table remembers, as hashes; then it begins afresh. About 3 MB."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One scanner of one check."""
+
+    owner: int
+    """Which check, in the route's order."""
+    actions: Actions
+    """By kind of span: `mask`, `block`, or `flag`, which is counted and let pass."""
+    scanner: Scanner
+
+
+class Hit(NamedTuple):
+    """A scanner's span, before overlaps are settled."""
+
+    owner: int
+    action: Action
+    span: Span
+
+
+class Owned(Span, frozen=True):
+    """What was found, and what is to be done with it."""
+
+    owner: int = 0
+    action: Action = "mask"
+    others: tuple[tuple[int, Action], ...] = ()
+    """Further checks that hit the same place, once for each hit, and what they would do."""
+
+
+class Known:
+    """The table of one set of scanners, shared by all exchanges: piece -> those it concerns, as bits. Holds hashes."""
+
+    def __init__(self, scanners: Sequence[Scanner]) -> None:
+        self._scanners = tuple(scanners)
+        self._table: dict[int, int] = {}
+
+    def concerns(self, text: str) -> int:
+        """The scanners that must look at `text`, whose end is that of a piece."""
+        bits = 0
+        table = self._table
+        for piece in _PIECE.findall(text):
+            known = table.get(hash(piece))
+            bits |= self._learn(piece) if known is None else known
+        return bits
+
+    def _learn(self, piece: str) -> int:
+        bits = sum(1 << at for at, scanner in enumerate(self._scanners) if not _unconcerned(scanner, piece))
+        if len(self._table) >= _KNOWN:
+            self._table.clear()
+        self._table[hash(piece)] = bits
+        return bits
+
+
+def _unconcerned(scanner: Scanner, piece: str) -> bool:
+    try:
+        return scanner.settle(piece, len(piece)) == len(piece) and scanner.quiet(piece)
+    except Exception:
+        return False  # it will fail again where that has consequences
+
+
+class Merged:
+    """The checks of one exchange as one scanner. `parts` begin with those of `known`, in its order.
+
+    `failed` is told of a check whose scanner raised. If it returns, that check's scanners are left out from then on."""
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        known: Known,
+        lasting: int,
+        *,
+        failed: Callable[[int], None],
+        now: Callable[[], int],
+    ) -> None:
+        """`lasting`: how many of the parts `known` knows. `now`: nanoseconds."""
+        self._parts = [(1 << at, part) for at, part in enumerate(parts)]
+        self._known = known
+        self._always = (1 << len(parts)) - (1 << lasting)
+        """Parts made for this exchange only: nothing is known of them."""
+        self._failed = failed
+        self._now = now
+        self.spent = [0] * (1 + max((part.owner for part in parts), default=0))
+        """Nanoseconds that each check's own scanners took."""
+
+    def quiet(self, text: str) -> bool:
+        return not self.find(text)
+
+    def find(self, text: str, begin: int = 0) -> list[Span]:
+        """The spans, disjoint and in order, all of them `Owned`."""
+        parts = self._parts
+        if parts and len(text) - begin <= _SHORT and text[-1:] in (" ", "\n"):
+            bits = self._known.concerns(text[begin:] if begin else text) | self._always
+            if not bits:
+                return []
+            parts = [each for each in parts if each[0] & bits]
+        hits: list[Hit] = []
+        for _, part in parts:
+            start = self._now()
+            try:
+                spans = part.scanner.find(text, begin)
+            except Exception:
+                self._drop(part.owner)
+                hits = [hit for hit in hits if hit.owner != part.owner]
+                continue
+            self.spent[part.owner] += self._now() - start
+            if spans:
+                hits += [Hit(part.owner, part.actions.of(span.kind), span) for span in spans]
+        return resolve_owned(hits) if hits else []
+
+    def settle(self, text: str, limit: int) -> int:
+        if limit <= _SHORT:
+            at = _boundary(text, limit)
+            if limit - at <= _WORD and text[at:limit].isascii():
+                return self._settle_pieces(text, at) if at else 0
+        return self._agree(self._parts, text, limit)
+
+    def _settle_pieces(self, text: str, limit: int) -> int:
+        """`limit` is the end of a piece, and so is the cut: there all that are not concerned may be cut too."""
+        bits = self._known.concerns(text[:limit]) | self._always
+        if not bits:
+            return limit
+        parts = [each for each in self._parts if each[0] & bits]
+        while limit:
+            cut = self._agree(parts, text, limit)
+            limit = _boundary(text, cut)
+            if limit == cut:
+                break
+        return limit
+
+    def _agree(self, parts: list[tuple[int, Part]], text: str, limit: int) -> int:
+        """Each part lowers the cut until none objects."""
+        agreed = at = 0
+        while agreed < len(parts) and limit > 0:
+            _, part = parts[at]
+            start = self._now()
+            try:
+                lower = part.scanner.settle(text, limit)
+            except Exception:
+                self._drop(part.owner)
+                return self._agree([each for each in parts if each[1].owner != part.owner], text, limit)
+            self.spent[part.owner] += self._now() - start
+            agreed = agreed + 1 if lower == limit else 1
+            limit = lower
+            at = (at + 1) % len(parts)
+        return limit
+
+    def _drop(self, owner: int) -> None:
+        self._failed(owner)
+        self._parts = [each for each in self._parts if each[1].owner != owner]
+
+
+def _boundary(text: str, limit: int) -> int:
+    """The end of the last whole piece before `limit`."""
+    return max(text.rfind(" ", 0, limit), text.rfind("\n", 0, limit)) + 1
+
+
+def resolve_owned(hits: Sequence[Hit]) -> list[Span]:
+    """Disjoint spans in order that cover all that is to be masked or blocked, and nothing else but what is flagged.
+
+    Where several overlap, one that blocks wins, then the check that comes first in the route, then the longer; the
+    result is their union, so that a contested character is never left standing. Flags change no text, so they give way."""
+    out: list[Owned] = []
+    acting = sorted((hit for hit in hits if hit.action != "flag"), key=lambda hit: (hit.span.start, -hit.span.end))
+    cluster: list[Hit] = []
+    end = 0
+    for hit in acting:
+        if cluster and hit.span.start >= end:
+            out.append(_won(cluster, end))
+            cluster = []
+        end = max(end, hit.span.end)
+        cluster.append(hit)
+    if cluster:
+        out.append(_won(cluster, end))
+    for hit in hits:
+        if hit.action == "flag":
+            _add_flag(out, hit)
+    return sorted(out, key=lambda span: span.start)
+
+
+def _won(cluster: Sequence[Hit], end: int) -> Owned:
+    blocking = [hit for hit in cluster if hit.action == "block"]
+    won = min(
+        blocking or cluster, key=lambda hit: (hit.owner, hit.span.start - hit.span.end, -hit.span.score, hit.span.kind)
+    )
+    others = () if blocking else tuple((hit.owner, hit.action) for hit in cluster if hit.owner != won.owner)
+    best = won.span
+    return Owned(best.kind, cluster[0].span.start, end, best.score, won.owner, won.action, others)
+
+
+def _add_flag(out: list[Owned], flag: Hit) -> None:
+    """As a span of its own, or as one more hit on one that is there already."""
+    span = flag.span
+    for at, other in enumerate(out):
+        if span.start < other.end and other.start < span.end:
+            if other.action != "block" and other.owner != flag.owner:
+                out[at] = msgspec.structs.replace(other, others=(*other.others, (flag.owner, flag.action)))
+            return
+    out.append(Owned(span.kind, span.start, span.end, span.score, flag.owner, "flag"))
