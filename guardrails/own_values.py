@@ -51,17 +51,20 @@ class OwnValues:
     def settle(self, text: str, limit: int) -> int:
         low = folded(text)
         at = 0
+        word = (0, 0)
+        """The last short value that is part of a longer word. A cut behind it would make it look whole."""
         while at < limit and (match := self._begin.search(low, at)) is not None:
             start = match.start()
+            end = start + (len(self._at(low, start)) or 1)
             if start >= limit:
                 break
-            if self._open(low, start):
-                return start
-            end = start + (len(self._at(low, start)) or 1)
-            if end > limit:
-                return start
+            if end > limit or self._open(low, start):
+                limit = start
+                break
+            if (length := self._cut_short(low, start)) and start >= word[1]:
+                word = (start, start + length)
             at = end
-        return limit
+        return word[0] if word[0] < limit <= word[1] else limit
 
     def _at(self, low: str, start: int) -> str:
         """The longest value that stands at `start`; "" if none does."""
@@ -69,6 +72,16 @@ class OwnValues:
             if low.startswith(value, start) and (len(value) >= _WORD or _alone(low, start, start + len(value))):
                 return value
         return ""
+
+    def _cut_short(self, low: str, start: int) -> int:
+        """The length of a short value that would stand here alone, did no letter follow; 0 if there is none."""
+        if start and low[start - 1].isalnum():
+            return 0
+        for value in self._by_head.get(low[start : start + self._head], ()):
+            end = start + len(value)
+            if len(value) < _WORD and low.startswith(value, start) and low[end : end + 1].isalnum():
+                return len(value)
+        return 0
 
     def _open(self, low: str, start: int) -> bool:
         """Whether what stands at `start` depends on what is still to come."""

@@ -91,12 +91,11 @@ class Remasking:
 
     # --- for the tracks
 
-    def replacement(self, kind: str, original: str, as_json: bool) -> str | None:
-        """`kind` is the placeholder of the value that was found."""
-        if original == self._originals[kind]:
-            return kind
-        self._exchange.unshared = True
-        return self._vault.issue(kind[2:-2].rpartition("_")[0], original, restore=kind in self._vault.values)
+    def passes(self, span: Span) -> bool:
+        return False
+
+    def replacement(self, span: Span, original: str, as_json: bool) -> str | None:
+        return self._placeholder(span.kind, original)
 
     # --- events
 
@@ -189,16 +188,23 @@ class Remasking:
 
     # --- values
 
+    def _placeholder(self, known: str, written: str) -> str:
+        """`known`: the placeholder of the value that was found; `written`: in the letter case it stands in."""
+        if written == self._originals[known]:
+            return known
+        self._exchange.unshared = True
+        return self._vault.issue(known[2:-2].rpartition("_")[0], written, restore=known in self._vault.values)
+
     def _masked(self, text: str) -> str:
         spans = self._values.find(text)
-        return rewrite(text, spans, lambda kind, value: self.replacement(kind, value, False) or "") if spans else text
+        return rewrite(text, spans, self._placeholder) if spans else text
 
     def _masked_json(self, raw: str) -> str:
         """Values by what the escapes mean, then as they stand: what is no JSON is no worse off."""
         text, places = spoken(raw)
         spans = self._values.find(text)
         if spans:
-            instead = [self.replacement(span.kind, text[span.start : span.end], True) or "" for span in spans]
+            instead = [self._placeholder(span.kind, text[span.start : span.end]) for span in spans]
             moved = [Span(span.kind, places[span.start], places[span.end]) for span in spans]
             left = iter(instead)
             raw = rewrite(raw, moved, lambda _kind, _value: next(left))

@@ -28,8 +28,8 @@ class Revealing:
         self.shown: dict[str, str] = {}
         """Placeholder -> original, for those that trusted targets may see."""
         self._hidden: set[str] = set()
-        self._spelled: dict[tuple[str, str], str] = {}
-        """(place, placeholder) -> how the original was written there, where that is not the original itself."""
+        self._spelled: dict[str, dict[str, list[str]]] = {}
+        """Place -> placeholder -> how the original was written there each time, for raw JSON."""
 
     def note(self, slot: Slot, spans: Sequence[Span], vault: Vault, shown: bool) -> None:
         """One mask at work: `slot` as it was before, `vault` as it is after."""
@@ -44,8 +44,8 @@ class Revealing:
                 self.shown.pop(placeholder, None)
             elif placeholder not in self._hidden:
                 self.shown[placeholder] = value
-                if spelling != value:
-                    self._spelled[slot.path, placeholder] = spelling
+                if slot.kind == "tool_arguments":
+                    self._spelled.setdefault(slot.path, {}).setdefault(placeholder, []).append(spelling)
 
     def request(self, masked: Request) -> Request:
         """See `core.reveal.Reveal`. Shares every string with `masked`, and no list or object."""
@@ -83,13 +83,15 @@ class Revealing:
 
     def _filled(self, text: str, path: str) -> str:
         """A placeholder inside an original was issued before that one, so this ends."""
+        spelled = {name: iter(found) for name, found in self._spelled.get(path, {}).items()}
 
         def original(match: re.Match[str]) -> str:
             placeholder = match[0]
             value = self.shown.get(placeholder)
             if value is None:
                 return placeholder
-            return self._filled(self._spelled.get((path, placeholder), value), path)
+            written = next(spelled[placeholder], value) if placeholder in spelled else value
+            return self._filled(written, "")
 
         return _PLACEHOLDER.sub(original, text) if "[[" in text else text
 
