@@ -12,8 +12,8 @@ from gateway.core.secret import Secret
 from gateway.core.units import Duration
 
 Use = Literal[
-    "pii", "secrets", "injection", "phrases", "prompt_leak", "json_schema", "tool_schema", "empty", "repetition", "toxicity",
-    "classifier", "remote", "judge", "grounded",
+    "pii", "secrets", "injection", "phrases", "prompt_leak", "json_schema", "tool_schema", "empty", "refusal",
+    "repetition", "toxicity", "burst", "classifier", "remote", "judge", "grounded",
 ]  # fmt: skip
 """The keys of `guardrails.kinds.KINDS`; written out for the schema of the configuration."""
 On = Literal["input", "retrieved", "output"]
@@ -127,6 +127,14 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     at_once: int | None = None
     """How many may be asked at one time, of this check; what comes beyond that is not scanned. Default 8 for models, 32 for
     services."""
+
+    limit: int | None = None
+    """How many nearly identical prompts one caller may send at once; then as many again, evenly, in each `within`. Default
+    20. Jobs that fill in one form again and again need more."""
+    within: Duration | None = None
+    """Default 60s."""
+    similarity: float | None = None
+    """How alike two prompts are one: the share of their pieces that are the same. Default 0.9."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from guardrails.kind import Kind
 from guardrails.kinds import (
+    burst,
     classifier,
     empty,
     grounded,
@@ -15,6 +16,7 @@ from guardrails.kinds import (
     phrases,
     pii,
     prompt_leak,
+    refusal,
     remote,
     repetition,
     secrets,
@@ -33,8 +35,10 @@ KINDS: Mapping[str, Kind] = {
         json_schema.KIND,
         tool_schema.KIND,
         empty.KIND,
+        refusal.KIND,
         repetition.KIND,
         toxicity.KIND,
+        burst.KIND,
         grounded.KIND,
         classifier.KIND,
         judge.KIND,
