@@ -51,7 +51,7 @@ class Questioner:
         self._model = model
         self._tokens = tokens
         self._at_once = at_once
-        self._memo = memo or Memo()
+        self._memo = Memo() if memo is None else memo
         self._under_way = 0
 
     async def score(
