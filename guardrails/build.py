@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from gateway.core.exchange import Exchange
 from gateway.core.ports import Transform
 from guardrails.actions import actions_of
 from guardrails.config import GuardrailConfig

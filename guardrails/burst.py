@@ -40,7 +40,8 @@ def signature(text: str) -> Signature:
         text = text[: MOST_CHARS // 2] + text[-MOST_CHARS // 2 :]
     plain = " ".join(text.lower().split()).ljust(4)
     codes = np.frombuffer(plain.encode("utf-32-le", "surrogatepass"), np.uint32)
-    hashes = sum(codes[at : len(codes) - 3 + at] * factor for at, factor in enumerate(_FACTORS[:4]))
+    pieces = [codes[at : len(codes) - 3 + at] * factor for at, factor in enumerate(_FACTORS[:4])]
+    hashes = np.add.reduce(pieces, dtype=np.uint32)
     hashes ^= hashes >> np.uint32(15)
     hashes *= _FACTORS[4]
     hashes ^= hashes >> np.uint32(13)

@@ -10,31 +10,20 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from gateway.core.answer import Answer
 from gateway.core.clock import Clock
 from gateway.core.errors import CheckFailed
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
-from gateway.core.request import Slot
-from gateway.core.verdict import Side, Verdict
+from gateway.core.verdict import Verdict
 from guardrails.looking import Look, Looked, Work
 from guardrails.screen import InputCheck, chosen, failed_closed, judged, not_scanned, refused
-from guardrails.vault import blanked
+from guardrails.throttling import Throttling
 
-SIDES: tuple[Side, ...] = ("input", "retrieved")
-
-
-class Part(NamedTuple):
-    """One check on one side of one request. `order` is its place among all."""
-
-    order: int
-    look: Look
-    side: Side
-    slots: Sequence[Slot]
-    work: Work
-    start: int
+PROBING = 0.6
+"""Share of the threshold from which on a text counts as an attempt to get past a check that scores."""
 
 
 class Inspect:
@@ -45,26 +34,32 @@ class Inspect:
     produces: tuple[Key[Any], ...] = ()
 
     def __init__(self, checks: Sequence[InputCheck], pool: Executor, clock: Clock) -> None:
-        self.looks = [Look(check, pool, clock) for check in checks]
+        self.looks = [Look(check, pool, clock) for check in checks if check.throttle is None]
+        self.throttles = [Throttling(check) for check in checks if check.throttle is not None]
 
     async def decide(self, exchange: Exchange) -> Answer | None:
         said = Said(exchange)
-        waiting: list[Part] = []
-        later: list[Part] = []
+        waiting: list[Work] = []
+        later: list[Work] = []
+        for throttle in self.throttles:
+            throttle.take(exchange)
         try:
-            for part in parts_of(exchange, self.looks):
-                looked = part.look.at_once(part.work, exchange.remaining())
+            for work in works_of(exchange, self.looks):
+                looked = work.look.at_once(work, exchange.remaining())
                 if looked is None:
-                    (later if part.look.check.beside else waiting).append(part)
+                    (later if work.look.check.beside else waiting).append(work)
                     continue
-                answer = said.take(part, looked)
+                answer = said.take(work, looked)
                 if answer is not None:
                     return answer
             if later:
                 _go_on_beside(exchange, later)
             return await _all(exchange, said, waiting) if waiting else None
         finally:
-            said.tell()
+            said.tell(in_order=not waiting)
+            if said.probing:
+                for throttle in self.throttles:
+                    throttle.again(exchange)
 
 
 class Said:
@@ -72,46 +67,51 @@ class Said:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._turn = exchange.asked().latest_user_turn
         self._verdicts: list[tuple[int, Verdict]] = []
+        self.probing = False
+        """Something was scored high enough that it may be an attempt to find out what passes."""
 
-    def take(self, part: Part, looked: Looked) -> Answer | None:
+    def take(self, work: Work, looked: Looked) -> Answer | None:
         """Notes the verdict; the refusal, if it is one. Raises CheckFailed if a check that must run could not."""
-        exchange, check = self._exchange, part.look.check
-        micros = (exchange.clock.now() - part.start) // 1000
+        exchange, check = self._exchange, work.look.check
+        micros = (exchange.clock.now() - work.start) // 1000
         findings, reason = looked
         if findings is None:
-            self._verdicts.append((part.order, not_scanned(exchange, check, part.side, reason, micros)))
+            self._verdicts.append((work.order, not_scanned(exchange, check, work.side, reason, micros)))
             if check.closed:
                 raise failed_closed(check)
             return None
-        result = judged(check, part.side, part.slots, findings, self._turn, micros)
-        self._verdicts.append((part.order, result.verdict))
+        result = judged(check, work.side, work.slots, findings, exchange.asked(), micros)
+        self._verdicts.append((work.order, result.verdict))
+        if check.cuts is not None:
+            self.probing |= (result.verdict.score or 0.0) >= check.cuts.trusted * PROBING
         return refused(check.name, check.category) if result.action == "block" else None
 
-    def tell(self) -> None:
-        self._verdicts.sort(key=lambda pair: pair[0])
+    def tell(self, *, in_order: bool = False) -> None:
+        if not in_order:
+            self._verdicts.sort(key=lambda pair: pair[0])
         self._exchange.verdicts.extend(verdict for _, verdict in self._verdicts)
 
 
-def parts_of(exchange: Exchange, looks: Sequence[Look]) -> Iterator[Part]:
+def works_of(exchange: Exchange, looks: Sequence[Look]) -> Iterator[Work]:
     """What there is to look at, in the order written. Texts are read when their turn comes: an earlier check may have
     changed them."""
-    request = exchange.asked()
-    for at, look in enumerate(looks):
-        for second, side in enumerate(SIDES):
-            slots = chosen(look.check, side, request) if side in look.check.sides else ()
+    request, now = exchange.asked(), exchange.clock.now
+    order = 0
+    for look in looks:
+        for side in look.sides:
+            slots = chosen(look.check, side, request)
             if slots:
-                texts = [blanked(slot.text) if slot.kind == "tool_arguments" else slot.text for slot in slots]
-                yield Part(2 * at + second, look, side, slots, look.work(texts), exchange.clock.now())
+                order += 1
+                yield Work(look, order, side, slots, now())
 
 
-async def _all(exchange: Exchange, said: Said, parts: Sequence[Part]) -> Answer | None:
+async def _all(exchange: Exchange, said: Said, works: Sequence[Work]) -> Answer | None:
     """Side by side. The first refusal ends it, and wins over a check that failed at the same moment; the others are
     given up."""
-    if len(parts) == 1:
-        return said.take(parts[0], await parts[0].look.wait(exchange, parts[0].work))
-    running = {asyncio.ensure_future(part.look.wait(exchange, part.work)): part for part in parts}
+    if len(works) == 1:
+        return said.take(works[0], await works[0].look.wait(exchange, works[0]))
+    running = {asyncio.ensure_future(work.look.wait(exchange, work)): work for work in works}
     pending = set(running)
     try:
         while pending:
@@ -133,9 +133,9 @@ async def _all(exchange: Exchange, said: Said, parts: Sequence[Part]) -> Answer 
     return None
 
 
-def _go_on_beside(exchange: Exchange, parts: Sequence[Part]) -> None:
+def _go_on_beside(exchange: Exchange, works: Sequence[Work]) -> None:
     """Starts what goes on while the model is called. It ends with the exchange at the latest."""
-    task = exchange.beside = asyncio.get_running_loop().create_task(_beside(exchange, parts))
+    task = exchange.beside = asyncio.get_running_loop().create_task(_beside(exchange, works))
     task.add_done_callback(lambda task: task.cancelled() or task.exception())  # whoever still waits for it is told
     exchange.cleanup.append(partial(_give_up, task))
 
@@ -144,9 +144,9 @@ def _give_up(task: asyncio.Task[Answer | None]) -> None:
     task.cancel()
 
 
-async def _beside(exchange: Exchange, parts: Sequence[Part]) -> Answer | None:
+async def _beside(exchange: Exchange, works: Sequence[Work]) -> Answer | None:
     said = Said(exchange)
     try:
-        return await _all(exchange, said, parts)
+        return await _all(exchange, said, works)
     finally:
         said.tell()

@@ -15,9 +15,12 @@ from concurrent.futures import Executor, Future
 from gateway.core.breaker import Breaker
 from gateway.core.clock import Clock
 from gateway.core.exchange import Exchange
+from gateway.core.request import Slot
+from gateway.core.verdict import Side
 from guardrails.not_scanned import NotScanned
 from guardrails.remembering import Memory
 from guardrails.screen import CLEAN, Finding, InputCheck, Inspector
+from guardrails.vault import blanked
 
 FAILURES = 5
 REST = 10.0
@@ -29,28 +32,36 @@ GRACE = 0.25
 MOST_STUCK = 1
 """Threads that one check may have stuck. The pool has more, so the other checks can go on."""
 
+SIDES: Sequence[Side] = ("input", "retrieved")
+
 Looked = tuple[Sequence[Finding] | None, str]
 """(one finding for each text, "") or (None, why not)."""
 
 
 class Work:
-    """The texts that one check looks at, and what is known of them already."""
+    """One check on one side of one request: what it looks at, and what is known of that already."""
 
-    __slots__ = ("findings", "keys", "missing", "size", "texts")
+    __slots__ = ("findings", "keys", "look", "missing", "order", "side", "slots", "start", "texts")
 
-    def __init__(self, texts: Sequence[str], memory: Memory | None) -> None:
-        self.texts = texts
+    def __init__(self, look: Look, order: int, side: Side, slots: Sequence[Slot], start: int) -> None:
+        """`order`: the place among all of the request. `start`: monotonic nanoseconds."""
+        self.look = look
+        self.order = order
+        self.side = side
+        self.slots = slots
+        self.start = start
+        self.texts = [blanked(slot.text) if slot.kind == "tool_arguments" else slot.text for slot in slots]
         self.keys: Sequence[bytes] = ()
         self.findings: Sequence[Finding | None] = ()
-        self.missing: Sequence[int] = range(len(texts))
-        if memory is not None:
-            self.keys, self.findings = memory.recall(texts)
+        self.missing: Sequence[int] | None = None
+        """Places of the texts that are not remembered; None for all."""
+        if look.memory is not None:
+            self.keys, self.findings = look.memory.recall(self.texts)
             self.missing = [at for at, finding in enumerate(self.findings) if finding is None]
-        self.size = sum(map(len, texts)) if memory is None else sum(len(texts[at]) for at in self.missing)
 
     @property
     def unknown(self) -> Sequence[str]:
-        return self.texts if not self.keys else [self.texts[at] for at in self.missing]
+        return self.texts if self.missing is None else [self.texts[at] for at in self.missing]
 
 
 class Look:
@@ -59,24 +70,22 @@ class Look:
     def __init__(self, check: InputCheck, pool: Executor, clock: Clock) -> None:
         self.check = check
         self._pool = pool
+        self.sides: Sequence[Side] = [side for side in SIDES if side in check.sides]
         self._stuck: list[Future[Sequence[Finding]]] = []
         self.memory = Memory() if check.remembers else None
         self.breaker = Breaker(clock, failures=FAILURES, cooldown=REST, longest=LONGEST_REST)
 
-    def work(self, texts: Sequence[str]) -> Work:
-        return Work(texts, self.memory)
-
     def at_once(self, work: Work, remaining: float) -> Looked | None:
         """What can be said without waiting; None if it must wait."""
-        if not work.missing:
+        texts = work.unknown
+        if not texts:
             return self._all(work, ()), ""
         check = self.check
         inspector = check.inspector
-        if check.asking is not None or inspector is None or work.size > inspector.inline:
+        if check.asking is not None or inspector is None or sum(map(len, texts)) > inspector.inline:
             return None
-        until = time.monotonic() + min(check.deadline, remaining)
         try:
-            return self._all(work, inspector.inspect(work.unknown, until)), ""
+            return self._all(work, inspector.inspect(texts, time.monotonic() + min(check.deadline, remaining))), ""
         except Exception as error:
             return None, _reason(error)
 
@@ -156,7 +165,7 @@ class Look:
 
     def _all(self, work: Work, found: Sequence[Finding]) -> Sequence[Finding]:
         """What was known and what was found, in the order of the texts; remembered from here on."""
-        if self.memory is None:
+        if self.memory is None or work.missing is None:
             return found
         self.memory.keep([work.keys[at] for at in work.missing], found)
         rest = iter(found)

@@ -16,7 +16,7 @@ from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.request import Slot
 from gateway.core.reveal import REVEAL
-from guardrails.inspecting import parts_of
+from guardrails.inspecting import works_of
 from guardrails.looking import Look
 from guardrails.reveal import REVEALING, Revealing
 from guardrails.screen import InputCheck, failed_closed, judged, not_scanned, refused
@@ -36,17 +36,17 @@ class Mask:
         self._reveals = any(check.reveal for check in checks)
 
     async def decide(self, exchange: Exchange) -> Answer | None:
-        turn = exchange.asked().latest_user_turn
-        for part in parts_of(exchange, self.looks):
-            look, check = part.look, part.look.check
-            findings, reason = look.at_once(part.work, exchange.remaining()) or await look.wait(exchange, part.work)
-            micros = (exchange.clock.now() - part.start) // 1000
+        request = exchange.asked()
+        for work in works_of(exchange, self.looks):
+            look, check = work.look, work.look.check
+            findings, reason = look.at_once(work, exchange.remaining()) or await look.wait(exchange, work)
+            micros = (exchange.clock.now() - work.start) // 1000
             if findings is None:
-                exchange.verdicts.append(not_scanned(exchange, check, part.side, reason, micros))
+                exchange.verdicts.append(not_scanned(exchange, check, work.side, reason, micros))
                 if check.closed:
                     raise failed_closed(check)
                 continue
-            result = judged(check, part.side, part.slots, findings, turn, micros)
+            result = judged(check, work.side, work.slots, findings, request, micros)
             exchange.verdicts.append(result.verdict)
             if result.action == "block":
                 return refused(check.name, check.category)

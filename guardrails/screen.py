@@ -126,13 +126,14 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 def judged(
-    check: InputCheck, side: Side, slots: Sequence[Slot], findings: Sequence[Finding], turn: int, micros: int
+    check: InputCheck, side: Side, slots: Sequence[Slot], findings: Sequence[Finding], request: Request, micros: int
 ) -> Judged:
     """One verdict for all: the strongest action, how often, and how often the weaker ones."""
-    if check.cuts is None and not any(finding.spans for finding in findings):
-        worst = max(findings, key=_score)
+    if check.cuts is None and not _any_span(findings):
+        worst = max(findings, key=_score) if len(findings) > 1 else findings[0]
         score = _rounded(worst.score)
         return Judged("allow", Verdict(check.name, "allow", side, 0, check.category, score, worst.rule, micros))
+    turn = request.latest_user_turn if check.masks else -1
     tally: dict[str, int] = {}
     masks: list[tuple[Slot, Sequence[Span]]] = []
     hits: list[tuple[Slot, Finding]] = []
@@ -155,6 +156,13 @@ def judged(
     score, count = _rounded(worst.score), tally.get(action, 0)
     verdict = Verdict(check.name, action, side, count, check.category, score, reason, micros)
     return Judged(action, verdict, masks)
+
+
+def _any_span(findings: Sequence[Finding]) -> bool:
+    for finding in findings:  # noqa: SIM110 - a generator costs more than all the rest
+        if finding.spans:
+            return True
+    return False
 
 
 def _spans(check: InputCheck, slot: Slot, finding: Finding) -> Sequence[Span]:

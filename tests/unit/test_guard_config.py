@@ -136,5 +136,5 @@ def test_every_kind_can_be_written_in_a_configuration() -> None:
     assert set(get_args(Use)) == set(KINDS)
     for use, kind in KINDS.items():
         assert kind.use == use
-        assert kind.scanner or kind.inspector or kind.transform
+        assert kind.scanner or kind.inspector or kind.asking or kind.throttle or kind.transform
         assert bool(kind.streams) == ("output" in kind.sides)
