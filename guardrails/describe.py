@@ -36,7 +36,7 @@ def describe(config: Mapping[str, GuardrailConfig], names: Sequence[str], delive
             check.use,
             side,
             _mode(check, side, delivery),
-            _does(check),
+            _does(check, side, delivery),
             _misses(check, side, delivery),
         )
         for name in names
@@ -55,17 +55,28 @@ def _mode(check: GuardrailConfig, side: str, delivery: str) -> str:
     return check.stream or KINDS[check.use].streams[0]
 
 
-def _acts(check: GuardrailConfig) -> str:
+def _acts(check: GuardrailConfig, side: str, delivery: str) -> str:
     if check.action == "flag":
         return "flag"
-    steps = [step for step in check.steps if step != "block"]
-    then = f", then {', '.join(_step(step, check) for step in steps)}" if steps else ""
-    return f"{check.action}{then}; on error {'refuse' if check.on_error == 'closed' else 'let pass, marked degraded'}"
+    shown = ", left to internal targets" if check.internal == "original" and side != "output" else ""
+    then = _then(check, delivery) if side == "output" else ""
+    refused = "refuse" if check.on_error == "closed" else "let pass, marked degraded"
+    return f"{check.action}{shown}{then}; on error {refused}"
 
 
-def _does(check: GuardrailConfig) -> str:
+def _does(check: GuardrailConfig, side: str, delivery: str) -> str:
     tiers = KINDS[check.use].tiers(check)
-    return _acts(check) + (f"; looks with {tiers}" if tiers else "")
+    return _acts(check, side, delivery) + (f"; looks with {tiers}" if tiers else "")
+
+
+def _then(check: GuardrailConfig, delivery: str) -> str:
+    """Of a whole answer nothing is out before its end; of a stream that is let go by and by, no step can follow the
+    first words."""
+    steps = [_step(step, check) for step in check.steps if step != "block"]
+    if not steps:
+        return ""
+    early = delivery == "stream" and _mode(check, "output", delivery) != "full"
+    return f", then {', '.join(steps)}" + (" (only until the first words are out; use stream: full)" if early else "")
 
 
 def _step(step: str, check: GuardrailConfig) -> str:

@@ -54,6 +54,7 @@ def report_of(config: Any) -> dict[str, Any]:
     """What runs: per route its models, limits and caches, and its checks for each dialect and stream mode."""
     import cache.config
     import guardrails.describe
+    from gateway.commands import trust
     from gateway.dialects.registry import dialects
 
     routes = {}
@@ -70,8 +71,14 @@ def report_of(config: Any) -> dict[str, Any]:
             route.cache or cache.config.CacheConfig(), redis=config.redis is not None, qdrant=config.qdrant
         )
         models = route.match.models if route.match else ["every model that no other route names"]
-        routes[name] = {"models": models, "checks": checks, "caches": caches, "intents": _intents(route)}
-    return {"routes": routes, "warnings": warnings_of(config)}
+        routes[name] = {
+            "models": models,
+            "checks": checks,
+            "caches": caches,
+            "intents": _intents(route),
+            "originals": trust.originals(config, name),
+        }
+    return {"routes": routes, "warnings": [*warnings_of(config), *trust.warnings(config)]}
 
 
 def _intents(route: Any) -> list[str]:
@@ -127,6 +134,7 @@ def text_of(report: dict[str, Any]) -> list[str]:
         lines += ["", f"route {name}", f"  models: {', '.join(route['models'])}"]
         lines += [f"  intent: {line}" for line in route["intents"]]
         lines += [f"  cache: {line}" for line in route["caches"]]
+        lines += [f"  trust: {line}" for line in route["originals"]]
         for where, rows in _grouped(route["checks"]):
             lines.append(f"  checks ({where}):" + ("" if rows else " none"))
             lines += rows

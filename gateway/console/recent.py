@@ -147,6 +147,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "model": attempt.model,
         "endpoint": attempt.endpoint,
         "why": attempt.why,
+        "revealed": attempt.revealed,
         "start_ms": _ms(attempt.start),
         "end_ms": _ms(attempt.end),
         "first_ms": _ms(attempt.start + attempt.ttft) if attempt.ttft is not None else None,

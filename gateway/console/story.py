@@ -115,6 +115,7 @@ def _attempt(at: int, call: Attempt) -> list[str]:
     if call.ttft is not None:
         result.append(f"first content after {_ms(call.ttft)}")
     result += [f"finish {', '.join(call.finish_reasons)}"] * bool(call.finish_reasons)
+    result += ["originals sent to internal target"] * call.revealed
     result.append(_tokens(call.usage))
     result.append(_usd(call.cost_usd))
     return [

@@ -162,6 +162,7 @@ class SpanMaker:
             (names.CONVERSATION_ID, talk),
             (names.TIME_TO_FIRST_CHUNK, attempt.ttft / 1e9 if attempt.ttft is not None else None),
             (names.ATTEMPT_COST_USD, attempt.cost_usd),
+            (names.ATTEMPT_REVEALED, attempt.revealed or None),
         ]
         usage = attempt.usage
         if usage is not None:

@@ -95,6 +95,7 @@ function stage(s, scale) {
 function attempt(a, scale) {
   const name = el("span", "name", el("b", "", a.model), ` at ${a.provider}`);
   name.title = `${a.model} at ${a.provider} (${a.endpoint || "no address"})`;
+  if (a.revealed) name.append(" ", el("span", "badge quiet", "originals sent"));
   if (a.why !== "first") name.append(" ", el("span", "badge quiet", plain(a.why)));
   if (a.outcome !== "ok") name.append(" ", el("span", "badge " + (failed(a.outcome) ? "bad" : "quiet"), plain(a.outcome) + (a.status && a.status !== 200 ? ` ${a.status}` : "")));
   const [from, first, to] = [a.start_ms, a.first_ms, a.end_ms];
