@@ -64,11 +64,15 @@ class Known:
         self._scanners = tuple(scanners)
         self._table: dict[int, int] = {}
 
-    def concerns(self, text: str) -> int:
-        """The scanners that must look at `text`, whose end is that of a piece."""
+    def __len__(self) -> int:
+        """How many scanners."""
+        return len(self._scanners)
+
+    def concerns(self, pieces: Sequence[str]) -> int:
+        """Those that must look at a text of these pieces."""
         bits = 0
         table = self._table
-        for piece in _PIECE.findall(text):
+        for piece in pieces:
             known = table.get(hash(piece))
             bits |= self._learn(piece) if known is None else known
         return bits
@@ -89,28 +93,32 @@ def _unconcerned(scanner: Scanner, piece: str) -> bool:
 
 
 class Merged:
-    """The checks of one exchange as one scanner. `parts` begin with those of `known`, in its order.
+    """The checks of one exchange as one scanner.
 
     `failed` is told of a check whose scanner raised. If it returns, that check's scanners are left out from then on."""
 
     def __init__(
-        self,
-        parts: Sequence[Part],
-        known: Known,
-        lasting: int,
-        *,
-        failed: Callable[[int], None],
-        now: Callable[[], int],
+        self, parts: Sequence[Part], tables: Sequence[Known], *, failed: Callable[[int], None], now: Callable[[], int]
     ) -> None:
-        """`lasting`: how many of the parts `known` knows. `now`: nanoseconds."""
+        """`tables` know the scanners of the parts, in the same order. `now`: nanoseconds."""
         self._parts = [(1 << at, part) for at, part in enumerate(parts)]
-        self._known = known
-        self._always = (1 << len(parts)) - (1 << lasting)
-        """Parts made for this exchange only: nothing is known of them."""
+        self._tables: list[tuple[Known, int]] = []
+        known = 0
+        for table in tables:
+            self._tables.append((table, known))
+            known += len(table)
         self._failed = failed
         self._now = now
         self.spent = [0] * (1 + max((part.owner for part in parts), default=0))
         """Nanoseconds that each check's own scanners took."""
+
+    def _concerns(self, text: str) -> int:
+        """The parts that must look at `text`, whose end is that of a piece, as bits."""
+        pieces = _PIECE.findall(text)
+        bits = 0
+        for table, shift in self._tables:
+            bits |= table.concerns(pieces) << shift
+        return bits
 
     def quiet(self, text: str) -> bool:
         return not self.find(text)
@@ -119,7 +127,7 @@ class Merged:
         """The spans, disjoint and in order, all of them `Owned`."""
         parts = self._parts
         if parts and len(text) - begin <= _SHORT and text[-1:] in (" ", "\n"):
-            bits = self._known.concerns(text[begin:] if begin else text) | self._always
+            bits = self._concerns(text[begin:] if begin else text)
             if not bits:
                 return []
             parts = [each for each in parts if each[0] & bits]
@@ -146,7 +154,7 @@ class Merged:
 
     def _settle_pieces(self, text: str, limit: int) -> int:
         """`limit` is the end of a piece, and so is the cut: there all that are not concerned may be cut too."""
-        bits = self._known.concerns(text[:limit]) | self._always
+        bits = self._concerns(text[:limit])
         if not bits:
             return limit
         parts = [each for each in self._parts if each[0] & bits]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
@@ -88,6 +89,8 @@ class OutputChecks:
         self._lasting = [(at, scanner) for at, scanners in enumerate(lasting) for scanner in scanners]
         self._kept = {at for at, _ in self._lasting}
         self._known = Known([scanner for _, scanner in self._lasting])
+        self._met: WeakKeyDictionary[Scanner, Known] = WeakKeyDictionary()
+        """For scanners made for an exchange, which may serve others like it."""
 
     def open(self, exchange: Exchange) -> Session | None:
         if exchange.answer is not None:
@@ -103,7 +106,14 @@ class OutputChecks:
         rules = [self.checks[at].rules for at in places]
         actions = [stopping(rule.actions) if shown else rule.actions for rule in rules]
         parts = [Part(places[at], actions[places[at]], scanner) for at, scanner in [*self._lasting, *made]]
-        return Held(exchange, rules, parts, self._known, len(self._lasting), whole=whole, shown=shown)
+        tables = [self._known, *(self._table(scanner) for _, scanner in made)]
+        return Held(exchange, rules, parts, tables, whole=whole, shown=shown)
+
+    def _table(self, scanner: Scanner) -> Known:
+        table = self._met.get(scanner)
+        if table is None:
+            table = self._met[scanner] = Known([scanner])
+        return table
 
 
 def stopping(actions: Actions) -> Actions:

@@ -53,7 +53,7 @@ class Held:
 
     `whole`: every text is held to its end, so a block can also keep back what came before the span. `shown`: text goes
     out at once, and a block says that it must be taken back; tool calls are held all the same, for what a program has
-    done cannot be. `lasting` of the parts are those of `known`.
+    done cannot be. `tables` know the scanners of `parts`.
     """
 
     waiting = False
@@ -63,8 +63,7 @@ class Held:
         exchange: Exchange,
         rules: Sequence[OutputRules],
         parts: Sequence[Part],
-        known: Known,
-        lasting: int,
+        tables: Sequence[Known],
         *,
         whole: bool,
         shown: bool = False,
@@ -77,7 +76,7 @@ class Held:
         self._now: Callable[[], int] = exchange.clock.now
         self._streams = exchange.asked().stream
         self._tally = Tally(exchange, rules, "retract" if shown else "")
-        self._merged = Merged(parts, known, lasting, failed=self._failed, now=self._now)
+        self._merged = Merged(parts, tables, failed=self._failed, now=self._now)
         self._scanner: Scanner = Whole(self._merged) if whole else self._merged
         self._tracks: dict[Key, Track] = {}
         self._latest: Key | None = None

@@ -10,8 +10,9 @@ from importlib import resources
 
 import msgspec
 
-from guardrails.automaton import Phrases, fold_text
+from guardrails.automaton import fold_text
 from guardrails.spans import Span
+from guardrails.word_phrases import WordPhrases
 
 THRESHOLD = 0.5
 CATEGORIES = ("hate", "harassment", "sexual", "violence", "self-harm")
@@ -68,10 +69,10 @@ def entries() -> tuple[Entry, ...]:
 
 
 @lru_cache(maxsize=16)
-def scanner(threshold: float) -> Phrases:
+def scanner(threshold: float) -> WordPhrases:
     """Finds every wording whose severity is at least `threshold`. Spans are of the kind TOXICITY."""
     chosen = [entry.phrase for entry in entries() if entry.severity >= threshold]
-    return Phrases([form for phrase in chosen for form in spellings(phrase)], kind="TOXICITY")
+    return WordPhrases([form for phrase in chosen for form in spellings(phrase)], kind="TOXICITY")
 
 
 class Rated(msgspec.Struct, frozen=True):
@@ -98,9 +99,9 @@ def rate(text: str) -> Rated:
 
 
 @lru_cache(maxsize=1)
-def _all() -> tuple[Phrases, dict[str, list[tuple[str, float]]]]:
+def _all() -> tuple[WordPhrases, dict[str, list[tuple[str, float]]]]:
     known: dict[str, list[tuple[str, float]]] = {}
     for entry in entries():
         for form in spellings(entry.phrase):
             known.setdefault(fold_text(form), []).append((entry.category, entry.severity))
-    return Phrases(known, kind="TOXICITY"), known
+    return WordPhrases(known, kind="TOXICITY"), known

@@ -45,10 +45,11 @@ class Window:
         return self._release(len(self._held)) if self._held else []
 
     def _release(self, cut: int) -> list[Piece]:
-        text = self._context + self._held[:cut]
+        released = self._held[:cut]
+        text = self._context + released
         begin = len(self._context)
         self._held = self._held[cut:]
-        self._context = visible(text)[-CONTEXT:]
+        self._context = (text if released.isascii() else visible(text))[-CONTEXT:]
         spans = self._scanner.find(text, begin)
         if not spans:
             return [Piece(cut)]

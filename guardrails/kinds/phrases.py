@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from guardrails.automaton import Phrases
 from guardrails.config import GuardrailConfig
 from guardrails.kind import BOTH, Kind, always, words
 from guardrails.scanner import Scanner
+from guardrails.word_phrases import WordPhrases
 
 
 def _scanner(check: GuardrailConfig) -> Scanner:
@@ -17,7 +17,7 @@ def _scanner(check: GuardrailConfig) -> Scanner:
 
 @lru_cache(maxsize=64)
 def _made(deny: tuple[str, ...]) -> Scanner:
-    return Phrases(deny, kind="PHRASE")
+    return WordPhrases(deny, kind="PHRASE")
 
 
 def _problems(check: GuardrailConfig) -> Iterator[tuple[str, str]]:
