@@ -115,15 +115,17 @@ async def _rows(options: argparse.Namespace) -> list[Any]:
         model = _chosen(options, await gateway.models())
         echoing = {name for name, family in families("attacks").items() if family.needs == "echo"}
         asked = [(options.echo_model if probe.family in echoing else model, probe) for probe in made]
-        seen = await send_all(gateway, asked, options.concurrency, _progress(len(asked)))
+        return await send_all(gateway, asked, options.concurrency, judged, _progress(len(asked)))
     finally:
         await gateway.close()
-    return [judged(probe, one) for probe, one in zip(made, seen, strict=True)]
 
 
 def _wanted(options: argparse.Namespace) -> Any:
     from guardrails.redteam.corpus import Wanted
 
+    for phrase in options.deny:
+        if not phrase.strip() or not phrase.isprintable():
+            raise DataError("--deny: give a phrase of printable characters")
     return Wanted(
         families=[name for name in options.families.split(",") if name],
         mutations=[name for name in options.mutations.split(",") if name],

@@ -18,7 +18,7 @@ BENIGN = {"violated": "answered", "held": "answered", "blocked": "refused", "err
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One request: what was sent, what came back, what that is called."""
+    """One request: what was sent, what came back (without its text, which is judged and dropped), what that is called."""
 
     probe: Probe
     seen: Seen
@@ -45,7 +45,8 @@ class Row(msgspec.Struct, frozen=True):
 
 def judged(probe: Probe, seen: Seen) -> Row:
     outcome: Outcome = judge(probe.condition, probe.value, probe.system, probe.canary, seen)
-    return Row(probe, seen, BENIGN[outcome] if probe.side == "benign" else outcome)
+    called = BENIGN[outcome] if probe.side == "benign" else outcome
+    return Row(probe, msgspec.structs.replace(seen, text=""), called)
 
 
 def report_of(rows: Sequence[Row]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from gateway.commands.redteam_wire import FORMS, checks_of, code_of, degraded_of, heard
 from gateway.providers.http_client import HttpClient, HttpReply
@@ -14,6 +14,8 @@ from gateway.providers.http_errors import HttpError, ReadTimeout
 from gateway.providers.http_request import wrong_url
 from guardrails.redteam.corpus import Probe
 from guardrails.redteam.judging import Seen
+
+Row = TypeVar("Row")
 
 MOST_BYTES = 8 * 1024 * 1024
 """Of one answer."""
@@ -30,6 +32,8 @@ class Gateway:
         """Raises `Unasked` for what is no address."""
         if problem := wrong_url(base):
             raise Unasked(f"--url {base!r}: {problem}")
+        if not all("!" <= ch <= "~" for ch in key):
+            raise Unasked("the key holds characters that no key has")
         self._base = base.rstrip("/")
         self._form = FORMS[dialect]
         self._stream = stream
@@ -78,7 +82,7 @@ class Gateway:
 
     def _seen(self, got: _Got, seconds: float) -> Seen:
         """A stop is one if the gateway says so: by the code of its error, by how the answer ended, or in the header that
-        lists its checks (Anthropic's errors have no codes, and a stopped answer may have been replaced by another)."""
+        lists its checks (Anthropic's errors have no codes, and a stopped answer may have been replaced by a stock reply)."""
         checks = checks_of(got.headers)
         text, ending, error = "", "", got.error
         if got.status == 200:
@@ -134,21 +138,22 @@ def _words(error: HttpError) -> str:
 
 
 async def send_all(
-    gateway: Gateway, asked: Sequence[tuple[str, Probe]], at_once: int, told: Callable[[int], None]
-) -> list[Seen]:
-    """What came back for each (model, probe), in order. `told` hears how many are done."""
-    seen: list[Seen | None] = [None] * len(asked)
+    gateway: Gateway,
+    asked: Sequence[tuple[str, Probe]],
+    at_once: int,
+    then: Callable[[Probe, Seen], Row],
+    told: Callable[[int], None],
+) -> list[Row]:
+    """What `then` made of each (model, probe) and its answer, in order. `told` hears how many are done."""
+    rows: dict[int, Row] = {}
     waiting = iter(enumerate(asked))
-    done = 0
 
     async def work() -> None:
-        nonlocal done
         for at, (model, probe) in waiting:
-            seen[at] = await gateway.ask(model, probe)
-            done += 1
-            told(done)
+            rows[at] = then(probe, await gateway.ask(model, probe))
+            told(len(rows))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(at_once, len(asked))):
             group.create_task(work())
-    return [one for one in seen if one is not None]
+    return [rows[at] for at in range(len(asked))]

@@ -194,11 +194,12 @@ def code_of(data: bytes) -> str:
 
 
 def checks_of(headers: Mapping[str, str]) -> dict[str, str]:
-    """Check to action, of `x-tidegate-guardrails`. What did not run outlasts what did: one name may be there twice."""
+    """Check to action, of `x-tidegate-guardrails`. A check may be there twice: its last word counts (a stopped answer that
+    was tried again and passed), save that what did not run on one side outlasts what ran on the other."""
     found: dict[str, str] = {}
     for item in headers.get("x-tidegate-guardrails", "").split(","):
         name, _, action = item.strip().partition("=")
-        if name and found.get(name) not in ("not_scanned", "block"):
+        if name and found.get(name) != "not_scanned":
             found[name] = action.partition(":")[0]
     return found
 

@@ -55,6 +55,8 @@ def test_the_wheel_holds_the_four_packages_and_their_data(installed: Path) -> No
     assert run(installed, "--version").stdout.startswith("tidegate ")
     schema = json.loads(run(installed, "schema").stdout)
     assert "providers" in schema["$defs"]["Config"]["properties"]
+    asked = run(installed, "redteam", "--url", "http://127.0.0.1:9/v1")
+    assert (asked.returncode, "cannot be asked" in asked.stderr) == (2, True), asked.stderr  # after it read its texts
     where = subprocess.run(
         [installed / "env/bin/python", "-c", "import gateway, guardrails, routing, cache; print(gateway.__file__, guardrails.__file__)"],
         cwd=installed, env=clean(), capture_output=True, text=True, check=True,

@@ -219,11 +219,10 @@ def test_everything_that_is_shown_is_heard() -> None:
 
 
 def test_headers_are_read_as_the_gateway_writes_them() -> None:
-    """A check that is named twice is told by its worse word."""
-    given = {
-        "x-tidegate-guardrails": "private=mask:2,attacks=not_scanned,private=allow,attacks=allow,late=allow,late=block:1"
-    }
-    assert checks_of(given) == {"private": "allow", "attacks": "not_scanned", "late": "block"}
+    """A check that is named twice is told by its last word, unless one side was not looked at."""
+    given = "private=mask:2,attacks=not_scanned,private=allow,attacks=allow,late=allow,late=block:1,again=block:1,again=flag"
+    found = {"private": "allow", "attacks": "not_scanned", "late": "block", "again": "flag"}
+    assert checks_of({"x-tidegate-guardrails": given}) == found
     assert checks_of({}) == {}
     assert code_of(b'{"error": {"code": "content_filter", "type": "x"}}') == "content_filter"
     assert code_of(b'{"error": {"type": "overloaded_error"}}') == "overloaded_error"
