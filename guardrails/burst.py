@@ -2,7 +2,7 @@
 varying one, and clients caught in a loop; and so do batch jobs that fill in a form, which need a higher limit.
 
 A prompt is known by a signature, from which nothing of it can be read back: the least hash in each of `BINS` ranges over
-its pieces of four characters, under a key of this process. Two texts' share of equal entries estimates how many of their
+its pieces of four characters, under a key of this process. How many entries of two are equal tells how many of their
 pieces are the same. Counted in this process only: with several workers each allows the limit.
 
 Not seen: the same wish in other words, and a burst spread over many keys or users."""
@@ -67,7 +67,7 @@ class _Caller:
             return None
         same = ((self.signatures == one) & (one != _EMPTY)).sum(1)
         either = ((self.signatures != _EMPTY) | (one != _EMPTY)).sum(1)
-        share = same / either
+        share = 2 * same / (same + either)  # of the pieces of both, those that the other has as well
         best = int(share.argmax())
         return best if share[best] >= similarity else None
 

@@ -51,11 +51,12 @@ class Throttling:
 
 
 def _text(exchange: Exchange) -> str:
-    """What is new: the latest user turn and the results of tools since. Without those, an agent at its work would say the
-    same again and again."""
+    """What is new in the conversation: what the user, or tools, said since the model last spoke. An agent at its work sends
+    the same user turn with every step."""
     request = exchange.asked()
-    turn = request.latest_user_turn
-    return "\n".join(slot.text for slot in request.slots if slot.turn >= turn and slot.role in ("user", "tool"))
+    spoke = max((slot.turn for slot in request.slots if slot.role == "assistant"), default=-1)
+    new = [slot for slot in request.slots if slot.turn > spoke and slot.role in ("user", "tool")]
+    return "\n".join(slot.text for slot in new or request.latest_user())
 
 
 def _caller(exchange: Exchange) -> str:
