@@ -37,11 +37,11 @@ def answer_rules(name: str, check: GuardrailConfig, category: str, mode: str) ->
     return AnswerRules(
         name=name,
         category=category,
-        action=check.action,
+        action="flag" if check.stream == "audit" else check.action,
         remedies=remedies_of(check),
-        closed=check.on_error == "closed",
+        closed=check.on_error == "closed" and check.stream != "audit",
         deadline=check.deadline,
-        mode=check.stream or mode,
+        mode="window" if check.stream == "hold" else check.stream or mode,
         retry_truncated=bool(check.retry_truncated),
     )
 
@@ -62,6 +62,8 @@ class Voice:
             return
         self.over = True
         rules = self._rules
+        if rules.mode == "audit" and action == "flag":
+            reason = f"audit,{reason}" if reason else "audit"
         self._exchange.verdicts.append(
             Verdict(rules.name, action, "output", count, rules.category, score, reason, self.micros)
         )

@@ -20,7 +20,7 @@ On = Literal["input", "retrieved", "output"]
 Action = Literal["mask", "block", "flag", "repair"]
 EntityAction = Literal["mask", "block", "allow", "log"]
 Scope = Literal["latest_turn", "user", "tool_results", "assistant"]
-StreamMode = Literal["hold", "window", "full", "off"]
+StreamMode = Literal["window", "hold", "full", "audit", "retract", "off"]
 Internal = Literal["original", "mask"]
 Step = Literal["retry", "hedge", "fallback", "reply", "handoff", "pass", "block"]
 
@@ -73,8 +73,13 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     beside: Literal["call"] | None = None
     """The check, if it is slow, may go on while the model is called; the answer waits for it."""
     stream: StreamMode | None = None
-    """How the check acts on a stream: `hold` what may still become a hit, `window` the same by words, `full`
-    everything until the end, `off` not at all (only for `flag`)."""
+    """How the check acts on a stream. `window`, the default of most: lets go what is settled, word by word, and holds what
+    may still become a hit; a check that asks something slow holds whole sentences. `hold` is another name for it. `full`
+    holds everything until the end, so that a refusal shows nothing and other answers can be tried. `audit` holds nothing
+    and stops nothing, streamed or not: it says in the verdict what it saw, for trying a check out. `retract`, where the
+    client sends `x-tidegate-stream: retract`, holds nothing but tool calls; a hit, also one that would be masked, ends the
+    stream with the mark that what was shown must be taken back; other clients get `window`. `off`: not at all on streams
+    (only for `flag`)."""
     then: Step | list[Step] | None = None
     """What to do instead of refusing, in this order, while nothing of the answer has been released: `retry` (the same
     model again), `hedge` (two targets at once, the first content wins), `fallback` (the model's `on_failure`), `reply`

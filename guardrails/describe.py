@@ -10,6 +10,7 @@ import msgspec
 from guardrails.config import GuardrailConfig
 from guardrails.kind import Delivery
 from guardrails.kinds import KINDS
+from guardrails.problems import does
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -20,7 +21,7 @@ class Line(msgspec.Struct, frozen=True):
     side: str
     """`input`, `retrieved` or `output`."""
     mode: str
-    """How: `before` the model is called; on output `hold`, `window`, `full`, `after`, or `none`."""
+    """How: `before` the model is called; on output `window`, `full`, `retract`, `after`, or `none`."""
     acts: str
     """What it does with a hit, and what happens when it cannot run."""
     misses: str
@@ -50,18 +51,42 @@ def _mode(check: GuardrailConfig, side: str, delivery: str) -> str:
         return "before"
     if check.stream == "off" and delivery == "stream":
         return "none"
-    if check.action == "flag":
+    if _only_looks(check):
         return "after"
-    return check.stream or KINDS[check.use].streams[0]
+    if delivery == "whole":
+        return "full"
+    mode = check.stream or KINDS[check.use].streams[0]
+    return "window" if mode == "hold" else mode
+
+
+def _only_looks(check: GuardrailConfig) -> bool:
+    return check.stream == "audit" or does(check) <= {"flag", "allow"}
 
 
 def _acts(check: GuardrailConfig, side: str, delivery: str) -> str:
-    if check.action == "flag":
+    if side == "output" and _only_looks(check):
+        return f"flag, where it would {_strongest(check)} (audit)" if check.stream == "audit" else "flag"
+    if does(check) <= {"flag", "allow"}:
         return "flag"
     shown = ", left to internal targets" if check.internal == "original" and side != "output" else ""
     then = _then(check, delivery) if side == "output" else ""
     refused = "refuse" if check.on_error == "closed" else "let pass, marked degraded"
-    return f"{check.action}{shown}{then}; on error {refused}"
+    if side == "output" and _mode(check, side, delivery) == "retract":
+        return (
+            f"{_actions(check)} by window{then}; for clients that send x-tidegate-stream: retract it holds no text, and "
+            f"{'blocks where it would mask' if 'mask' in does(check) else 'blocks'} and has them take back what they "
+            f"showed; on error {refused}"
+        )
+    return f"{_actions(check)}{shown}{then}; on error {refused}"
+
+
+def _actions(check: GuardrailConfig) -> str:
+    named = ", ".join(f"{action} {kind}" for kind, action in sorted((check.actions or {}).items()))
+    return f"{check.action} ({named})" if named else check.action
+
+
+def _strongest(check: GuardrailConfig) -> str:
+    return next(action for action in ("block", "mask", "repair") if action in does(check))
 
 
 def _does(check: GuardrailConfig, side: str, delivery: str) -> str:
@@ -89,6 +114,8 @@ def _misses(check: GuardrailConfig, side: str, delivery: Delivery) -> str:
     known = KINDS[check.use].misses(check, side, delivery)
     if side != "output":
         return known
-    if check.action == "flag":
+    if _mode(check, side, delivery) == "retract":
+        known += "; with retract the client has seen what it takes back"
+    if _only_looks(check):
         known += "; an answer that is cut short is not looked at"
     return known + "; images and audio"

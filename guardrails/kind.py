@@ -5,6 +5,7 @@ else (building, validating, describing) reads this table, so a new check is one 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal
@@ -34,8 +35,14 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     encoder_id: str = ""
     judge: Judge | None = None
     post: Post | None = None
+    secret: bytes = msgspec.field(default_factory=lambda: secrets.token_bytes(32))
+    """Drawn at start where the house gives none."""
     memo: Memo = msgspec.field(default_factory=Memo)
     """What judges have said."""
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"Tools(encoder_id={self.encoder_id!r})"
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +56,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     keys: frozenset[str] = frozenset()
     """The optional keys of `GuardrailConfig` that mean something here."""
     streams: tuple[str, ...] = ()
-    """Stream modes in which it can mask, block or repair, the default first. Empty: not an output check."""
+    """Stream modes in which it can mask, block or repair, the default first. Empty: not an output check. Every kind that
+    can flag can `audit` too."""
     misses: Callable[[GuardrailConfig, str, Delivery], str]
     """(check, side, delivery) -> what it cannot see there."""
     scanner: Callable[[GuardrailConfig], Scanner] | None = None
@@ -67,6 +75,10 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """What counts prompts, instead of looking at them."""
     transform: Callable[[str, GuardrailConfig, Tools], Transform | None] | None = None
     """(the check's name, the check, tools) -> the output side's part. None: it is made of the scanner."""
+    canary: Callable[[str, GuardrailConfig, Tools], str] | None = None
+    """(the check's name, the check, tools) -> a word to put into the system prompt; "" for none."""
+    outside: bool = False
+    """It shows texts to somebody else, so it comes after all checks that mask."""
     tiers: Callable[[GuardrailConfig], str] = lambda check: ""
     """Who looks, where that is more than patterns and models of the house: for `tidegate check`."""
     problems: Callable[[GuardrailConfig], Found] = lambda check: ()
@@ -76,6 +88,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 BOTH = frozenset({"input", "retrieved", "output"})
 INPUT = frozenset({"input", "retrieved"})
 OUTPUT = frozenset({"output"})
+SCANNED = ("window", "hold", "full", "retract")
+"""Stream modes of a check that is made of a scanner."""
 
 
 def words(text: str) -> frozenset[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from guardrails.actions import actions_of
 from guardrails.config import CHECK_NAME, GuardrailConfig
+from guardrails.kind import Kind
 from guardrails.kinds import KINDS
 
 OPTIONAL = frozenset().union(*(kind.keys for kind in KINDS.values()))
@@ -84,8 +85,16 @@ def _stream(check: GuardrailConfig) -> Found:
                 ".stream",
                 f"a check that must {' and '.join(acts)} cannot be off on streams: what it stops would pass there",
             )
-    elif modes and check.stream not in modes:
-        yield ".stream", f"{check.use!r} cannot {check.action} in mode {check.stream!r}; it can in {', '.join(modes)}"
+    elif check.stream in ("audit", "retract") and does(check) <= {"flag", "allow"}:
+        yield ".stream", f"means nothing for a check that only flags: it stops nothing that one could {check.stream}"
+    elif modes and check.stream not in audited(KINDS[check.use]):
+        can = ", ".join(audited(KINDS[check.use]))
+        yield ".stream", f"{check.use!r} cannot {check.action} in mode {check.stream!r}; it can in {can}"
+
+
+def audited(kind: Kind) -> tuple[str, ...]:
+    """The stream modes that can be written for it."""
+    return (*kind.streams, "audit") if "flag" in kind.actions else kind.streams
 
 
 def does(check: GuardrailConfig) -> frozenset[str]:

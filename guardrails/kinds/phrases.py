@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from guardrails.config import GuardrailConfig
-from guardrails.kind import BOTH, Kind, always, words
+from guardrails.kind import BOTH, SCANNED, Kind, always, words
 from guardrails.scanner import Scanner
 from guardrails.word_phrases import WordPhrases
 
@@ -31,7 +31,7 @@ KIND = Kind(
     sides=BOTH,
     actions=words("mask block flag"),
     keys=words("deny restore internal scope stream then attempts reply handoff"),
-    streams=("hold", "full"),
+    streams=SCANNED,
     misses=always("other spellings, synonyms, translations"),
     scanner=_scanner,
     problems=_problems,

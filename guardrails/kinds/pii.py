@@ -11,7 +11,7 @@ from guardrails import pii
 from guardrails.actions import actions_of
 from guardrails.config import NAME, GuardrailConfig
 from guardrails.custom import compile_pattern, crosses
-from guardrails.kind import BOTH, Delivery, Kind, words
+from guardrails.kind import BOTH, SCANNED, Delivery, Kind, words
 from guardrails.pii_phone import REGIONS
 from guardrails.scanner import Scanner
 
@@ -124,7 +124,7 @@ KIND = Kind(
     sides=BOTH,
     actions=words("mask block flag"),
     keys=words("entities actions regions patterns words ner restore internal scope stream then attempts reply handoff"),
-    streams=("hold", "full"),
+    streams=SCANNED,
     misses=_misses,
     scanner=_scanner,
     split=_split,

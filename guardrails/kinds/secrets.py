@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from guardrails import secret_tokens
 from guardrails.config import GuardrailConfig
-from guardrails.kind import BOTH, Kind, always, words
+from guardrails.kind import BOTH, SCANNED, Kind, always, words
 from guardrails.scanner import Scanner
 
 
@@ -25,7 +25,7 @@ KIND = Kind(
     sides=BOTH,
     actions=words("mask block flag"),
     keys=words("restore internal scope stream then attempts reply handoff"),
-    streams=("hold", "full"),
+    streams=SCANNED,
     misses=always("keys of no known form that are not assigned to a name such as api_key"),
     scanner=_scanner,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from gateway.core.ports import Transform
 from guardrails import toxicity
 from guardrails.answers import answer_rules
@@ -9,7 +11,7 @@ from guardrails.asking_output import OutputAsking
 from guardrails.classifying import Classifying
 from guardrails.config import GuardrailConfig
 from guardrails.inspectors import Scanning
-from guardrails.kind import BOTH, Delivery, Kind, Tools, words
+from guardrails.kind import BOTH, SCANNED, Delivery, Kind, Tools, words
 from guardrails.outside import classifier_of, classifier_problems
 from guardrails.scanner import Scanner
 from guardrails.screen import Asking, Inspector
@@ -49,18 +51,27 @@ def _misses(check: GuardrailConfig, side: str, delivery: Delivery) -> str:
     )
 
 
+def _problems(check: GuardrailConfig) -> Iterator[tuple[str, str]]:
+    yield from classifier_problems(check)
+    if check.model is not None and check.stream == "retract":
+        yield (
+            ".stream",
+            "a model is asked about whole sentences, so there is nothing to retract; use window, full or audit",
+        )
+
+
 KIND = Kind(
     use="toxicity",
     category=CATEGORY,
     sides=BOTH,
     actions=words("block flag"),
     keys=words("threshold model labels providers scope stream then attempts reply handoff"),
-    streams=("window", "full"),
+    streams=SCANNED,
     misses=_misses,
     scanner=_scanner,
     inspector=_inspector,
     asking=_asking,
     transform=_transform,
-    problems=classifier_problems,
+    problems=_problems,
     tiers=lambda check: "an ONNX classifier instead of the list" if check.model is not None else "",
 )

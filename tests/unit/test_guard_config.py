@@ -76,7 +76,10 @@ def test_the_contracts_example_has_no_problems_and_builds() -> None:
         ({"scope": ["user"]}, ".scope", "every role"),
         ({"action": "block", "restore": True}, ".restore", "masked on the way in"),
         ({"stream": "hold"}, ".stream", "without `on: [output]`"),
-        ({"on": ["output"], "stream": "window"}, ".stream", "cannot mask in mode 'window'"),
+        ({"use": "json_schema", "on": ["output"], "action": "repair", "stream": "window"}, ".stream", "in mode 'window'"),
+        ({"use": "json_schema", "on": ["output"], "action": "repair", "stream": "retract"}, ".stream", "in mode 'retract'"),
+        ({"on": ["output"], "action": "flag", "stream": "retract"}, ".stream", "nothing that one could retract"),
+        ({"on": ["output"], "action": "flag", "stream": "audit"}, ".stream", "nothing that one could audit"),
         ({"on": ["output"], "stream": "off"}, ".stream", "cannot be off on streams"),
         ({"use": "json_schema", "on": ["output"], "action": "repair", "attempts": 2}, ".attempts", "then: retry"),
         ({"use": "json_schema", "on": ["output"], "action": "repair", "then": "retry", "attempts": 9}, ".attempts", "between"),
@@ -121,7 +124,7 @@ def test_check_says_what_runs_and_what_it_misses() -> None:
     )  # fmt: skip
     lines = {(line.check, line.side): line for line in describe(checks, list(checks), "stream")}
     assert lines["private", "input"].mode == "before"
-    assert lines["private", "output"].mode == "hold"
+    assert lines["private", "output"].mode == "window"
     assert "cue" in lines["private", "output"].misses
     assert (lines["watch", "output"].mode, lines["watch", "output"].misses[:10]) == ("none", "everything")
     assert lines["json", "output"].mode == "full"
@@ -129,6 +132,24 @@ def test_check_says_what_runs_and_what_it_misses() -> None:
     assert lines["attacks", "retrieved"].acts == "block; on error let pass, marked degraded"
     whole = {(line.check, line.side): line for line in describe(checks, list(checks), "whole")}
     assert whole["watch", "output"].mode == "after"
+
+
+def test_check_tells_audit_and_retract_as_they_are() -> None:
+    """An audit never acts, also on whole answers; retract is told with what it costs, and only of streams."""
+    checks = config(
+        quiet={**FINE["secrets"], "on": ["output"], "restore": None, "stream": "audit"},
+        quick={**FINE["secrets"], "on": ["output"], "restore": None, "stream": "retract"},
+        some={"use": "pii", "on": ["output"], "action": "mask", "actions": {"US_SSN": "block", "IP_ADDRESS": "log"}, "on_error": "closed"},
+    )  # fmt: skip
+    assert list(problems(checks)) == []
+    stream, whole = ({line.check: line for line in describe(checks, list(checks), how)} for how in ("stream", "whole"))
+    for lines in (stream, whole):
+        assert (lines["quiet"].mode, lines["quiet"].acts) == ("after", "flag, where it would mask (audit)")
+    assert stream["quick"].mode == "retract"
+    assert "blocks where it would mask and has them take back what they showed" in stream["quick"].acts
+    assert "the client has seen what it takes back" in stream["quick"].misses
+    assert (whole["quick"].mode, whole["quick"].acts) == ("full", "mask; on error refuse")
+    assert stream["some"].acts.startswith("mask (log IP_ADDRESS, block US_SSN)")
 
 
 def test_every_kind_can_be_written_in_a_configuration() -> None:
