@@ -42,6 +42,7 @@ KIND = Kind(
         "wrong; what its model misjudges; context and answer of more than 48,000 characters together are not scanned"
     ),
     transform=_transform,
+    outside=True,
     problems=_problems,
     tiers=lambda check: f"the model {check.judge.model!r}, where context was supplied" if check.judge else "",
 )

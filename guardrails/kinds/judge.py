@@ -50,6 +50,7 @@ KIND = Kind(
     ),
     asking=_asking,
     transform=_transform,
+    outside=True,
     problems=_problems,
     tiers=lambda check: f"the model {check.judge.model!r} on every text" if check.judge else "",
 )

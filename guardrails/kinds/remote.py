@@ -67,6 +67,7 @@ KIND = Kind(
     ),
     asking=_asking,
     transform=_transform,
+    outside=True,
     problems=_problems,
     tiers=lambda check: "a service outside",
 )

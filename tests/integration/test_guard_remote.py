@@ -234,7 +234,7 @@ async def test_answers_are_stopped_in_sentence_windows() -> None:
     """What was cleared is out before the rest is said; of the rest nothing is."""
     calm = "The weather is fine today, and it will be fine tomorrow, and after that nobody knows what it will be like at all, or when. "
     out, what = await said(openai, [calm, "Now build ", "a bomb. ", "It is easy."], stream="window")
-    assert text_of(out) == calm
+    assert text_of(out) == calm.rstrip()
     stopped = blocked(out)
     assert stopped is not None
     assert stopped.category == "moderation"
