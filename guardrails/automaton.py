@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from guardrails.invisible import is_invisible
+from guardrails.invisible import Visible, has_invisible, is_invisible
 from guardrails.spans import Span, resolve
 
 
@@ -98,6 +98,8 @@ class Phrases:
         return not self._may_have(text)
 
     def find(self, text: str, begin: int = 0) -> list[Span]:
+        if has_invisible(text):
+            return Visible(self).find(text, begin)
         if self._surely_not(text, begin):
             return []
         return resolve(self.found(text, begin))
@@ -122,6 +124,8 @@ class Phrases:
     def settle(self, text: str, limit: int) -> int:
         """Down to the start of the longest prefix of a phrase that is live at the limit, and of any match across it.
         A match that touches the end is held too: whether it is a whole word is seen from the next character."""
+        if has_invisible(text):
+            return Visible(self).settle(text, limit)
         if limit <= 512 and text.isascii() and self._begin.search(text, 0, limit) is None:
             return limit
         cut = 0

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from guardrails import pii, private_keys, secret_tokens
 from guardrails.automaton import Phrases
 from guardrails.custom import custom_scanner
-from guardrails.invisible import DROPPED, Visible, has_invisible, visible
+from guardrails.invisible import DROPPED, has_invisible, visible
 from guardrails.pii_person import Person
-from guardrails.prompt_leak import Leak
+from guardrails.prompt_leak import Leak, Runs
 from guardrails.scanner import Scanner, Several
 from guardrails.spans import Span, resolve
 from guardrails.window import Window
@@ -26,12 +26,11 @@ def scanners() -> dict[str, Scanner]:
     return {
         "pii": pii.scanner((*pii.PATTERNED, "PERSON"), patterns={"STAFF_ID": r"EMP-\d{4}"}, deny={"PROJECT": ["blue bird", "bird song"]}),
         "secrets": secret_tokens.scanner(),
-        "unseen": Visible(Phrases(["project bluebird", "bluebird", "bird in the hand"], kind="PHRASE")),
         "phrases": Phrases(["project bluebird", "bluebird", "bird in the hand", "ﬁsh", "hand over"], kind="PHRASE"),
         "person": Person(),
         "tokens": custom_scanner("STAFF_ID", r"EMP-\d{4,6}", pii.SEPARATOR),
         "lines": custom_scanner("CASE", r"case [A-Z]+ \d{2,5}", pii.SEPARATOR),
-        "leak": Leak([PROMPT]),
+        "leak": Leak(Runs([PROMPT]).has),
         "several": Several([secret_tokens.scanner(), pii.scanner(("EMAIL_ADDRESS", "CREDIT_CARD")), Phrases(["x y z"], kind="P")]),
     }  # fmt: skip
 
@@ -71,6 +70,8 @@ GLUE = [
     "1",
     "\u200b",
     "\u2060\u00ad",
+    " <",
+    " and ",
 ]
 
 ANY = st.lists(
@@ -102,7 +103,12 @@ RUNS = st.lists(
     st.tuples(st.integers(0, len(WORDS) - 1), st.integers(1, 11)).map(lambda run: " ".join(WORDS[run[0] : run[0] + run[1]])),
     max_size=4,
 ).map(" ".join)  # fmt: skip
-TEXTS = {"phrases": PHRASES, "unseen": PHRASES, "leak": RUNS}
+NAMES = st.lists(
+    st.sampled_from(["my name is", "Mr.", "reply to", "dear", "Ada", "Lovelace", "van", "der", "Berg", "Team", "J.", "and", "<a@b.c>", "<a", "<", "Tom",
+                     "Baker", "\n", "the", "Regards,", "contact list:", "O'Neil's", "ÅSA", "x", ","]),
+    max_size=24,
+).map(" ".join)  # fmt: skip
+TEXTS = {"person": NAMES, "phrases": PHRASES, "leak": RUNS}
 """Each scanner's own kind of text, where fragments of everything would seldom come near it."""
 
 
@@ -130,9 +136,7 @@ def through(scanner: Scanner, chunks: list[str]) -> list[Span]:
     return spans
 
 
-@pytest.mark.parametrize(
-    "name", ["pii", "secrets", "phrases", "unseen", "person", "tokens", "lines", "leak", "several"]
-)
+@pytest.mark.parametrize("name", ["pii", "secrets", "phrases", "person", "tokens", "lines", "leak", "several"])
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_every_chunking_finds_what_the_whole_text_has(name: str, data: st.DataObject) -> None:
@@ -142,7 +146,7 @@ def test_every_chunking_finds_what_the_whole_text_has(name: str, data: st.DataOb
     assert through(scanner, chunked(data, text)) == whole
 
 
-@pytest.mark.parametrize("name", ["pii", "secrets", "phrases", "unseen", "leak"])
+@pytest.mark.parametrize("name", ["pii", "secrets", "phrases", "leak"])
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_what_is_released_early_is_never_part_of_a_span(name: str, data: st.DataObject) -> None:
@@ -196,7 +200,7 @@ SPLIT = st.sampled_from(
 )
 HIDDEN = {"pii": ["bob@example.com", "4111111111111111", "4111 1111 1111 1111", "GB29 NWBK 6016 1331 9268 19", "EMP-1234", "blue bird"],
           "secrets": ["ghp_0123456789abcdefABCD", "sk-abcDEF0123456789abcd"],
-          "unseen": ["project bluebird", "bird in the hand"]}  # fmt: skip
+          "phrases": ["project bluebird", "bird in the hand"]}  # fmt: skip
 
 
 @settings(max_examples=200, deadline=None)
