@@ -12,6 +12,7 @@ from gateway.dialects.anthropic_extra import NAME
 from gateway.dialects.anthropic_writer import Message, MessageWriter, Wire
 from gateway.dialects.json_codec import decode, encode
 from gateway.dialects.model_name import ModelName
+from gateway.dialects.retract import mark
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 _DELTA = b"event: content_block_delta\ndata: "
@@ -84,7 +85,7 @@ class StreamOutlet:
         return _sse("error", error_body(fault, self._flow.exchange.id))
 
     def block(self, blocked: Blocked) -> bytes:
-        return _encoded(self._writer.block())
+        return _encoded(self._writer.block(mark(blocked)))
 
     def _plain_delta(self, raw: bytes, events: tuple[Any, ...]) -> bool:
         """One delta of the block that is open, spelled the way Anthropic spells it: needs no decoding to be relayed."""
@@ -138,7 +139,7 @@ class FoldingOutlet:
         return error_body(fault, self._flow.exchange.id)
 
     def block(self, blocked: Blocked) -> bytes:
-        self._message.add(self._flow.writer.block())
+        self._message.add(self._flow.writer.block(mark(blocked)))
         return encode(self._message.close())
 
 

@@ -6,7 +6,7 @@ knows which block is open, and a relayed event that would not fit is encoded fro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.core.events import ChoiceFinished, Event, Reasoning, Started, Text, ToolCall, Unknown, Usage
@@ -68,15 +68,16 @@ class MessageWriter:
         out.append({"type": "message_stop"})
         return out
 
-    def block(self) -> list[Wire]:
-        """The ending of an answer that a check stopped."""
+    def block(self, told: Mapping[str, Any]) -> list[Wire]:
+        """The ending of an answer that a check stopped. `told` stands beside it."""
         self._finish = None
         out: list[Wire] = []
         self._start(out)
         self._close(out)
         if not self.ended:
-            out.append(self._message_delta({"stop_reason": "refusal", "stop_sequence": None}))
-        out.append({"type": "message_stop"})
+            out.append({**self._message_delta({"stop_reason": "refusal", "stop_sequence": None}), **told})
+            told = {}
+        out.append({"type": "message_stop", **told})
         return out
 
     # --- following what is relayed

@@ -23,6 +23,7 @@ from gateway.dialects.model_name import ModelName
 from gateway.dialects.openai_errors import error_body
 from gateway.dialects.openai_extra import NAME, unwrap, usage_object
 from gateway.dialects.openai_writer import Writer
+from gateway.dialects.retract import mark
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 DONE = b"data: [DONE]\n\n"
@@ -90,9 +91,12 @@ class StreamOutlet:
         return b"data: " + error_body(fault) + b"\n\n"
 
     def block(self, blocked: Blocked) -> bytes:
-        """Every choice that has not ended ends with `content_filter`."""
+        """Every choice that has not ended ends with `content_filter`, and with the mark if there is one."""
         waiting = (self._writer.open | set(range(self._n))) - self._writer.finished
-        out = [self._chunk([self._writer.end(at, "content_filter")]) for at in sorted(waiting)]
+        told = mark(blocked)
+        out = [self._chunk([self._writer.end(at, "content_filter")], told) for at in sorted(waiting)]
+        if told and not waiting:
+            out.append(self._chunk([], told))
         out.append(self._usage_chunk())
         out.append(DONE)
         return b"".join(out)

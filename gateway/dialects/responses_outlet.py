@@ -11,6 +11,7 @@ from gateway.dialects.openai_errors import error_body
 from gateway.dialects.responses_extra import NAME
 from gateway.dialects.responses_items import Wire
 from gateway.dialects.responses_writer import ResponseWriter
+from gateway.dialects.retract import mark
 
 
 def _writer(exchange: Exchange) -> ResponseWriter:
@@ -61,7 +62,7 @@ class StreamOutlet:
         return _sse(self._writer.fail(fault))
 
     def block(self, blocked: Blocked) -> bytes:
-        return _sse(self._writer.block())
+        return _sse(self._writer.block(mark(blocked)))
 
 
 class FoldingOutlet:
@@ -93,7 +94,7 @@ class FoldingOutlet:
         return error_body(fault)
 
     def block(self, blocked: Blocked) -> bytes:
-        return encode(self._writer.block()[-1]["response"])
+        return encode(self._writer.block(mark(blocked))[-1]["response"])
 
 
 def _sse(wires: list[Wire]) -> bytes:

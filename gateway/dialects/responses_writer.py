@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.core.errors import GatewayFault
@@ -108,9 +108,9 @@ class ResponseWriter:
             "incomplete" if reason else "completed", {"incomplete_details": {"reason": reason}} if reason else {}
         )
 
-    def block(self) -> list[Wire]:
-        """The ending of an answer that a check stopped."""
-        return self._end("incomplete", {"incomplete_details": {"reason": "content_filter"}})
+    def block(self, told: Mapping[str, Any]) -> list[Wire]:
+        """The ending of an answer that a check stopped. `told` stands beside it."""
+        return self._end("incomplete", {"incomplete_details": {"reason": "content_filter"}, **told})
 
     def fail(self, fault: GatewayFault) -> list[Wire]:
         return self._end("failed", {"error": {"code": fault.code or "server_error", "message": fault.message}})
