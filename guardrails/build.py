@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gateway.core.ports import Transform
 from guardrails.actions import actions_of
+from guardrails.canary import PutCanaries
 from guardrails.config import GuardrailConfig
 from guardrails.inspecting import Inspect
 from guardrails.inspectors import Scanning
@@ -31,7 +32,8 @@ class Guards(NamedTuple):
     mask: Mask | None
     inspect: Inspect | None
     checks: list[Transform]
-    restore: Restore
+    restore: Restore | None
+    canary: PutCanaries | None = None
 
     @property
     def beside(self) -> bool:
@@ -50,7 +52,9 @@ def build(config: Mapping[str, GuardrailConfig], names: Sequence[str], tools: To
     tools = tools or tools_alone()
     chosen = [(name, config[name], KINDS[config[name].use]) for name in names]
     inputs = [_input(*one, tools) for one in chosen if {"input", "retrieved"} & set(one[1].on)]
-    outputs = merged(_output(*one, tools) for one in chosen if "output" in one[1].on)
+    # Whatever is asked outside is shown an answer last, when all that mask have seen it.
+    late = sorted(chosen, key=lambda one: one[2].outside)
+    outputs = merged(_output(*one, tools) for one in late if "output" in one[1].on)
     if any(check.internal == "original" for _, check, _ in chosen):
         outputs = [Remask(), *outputs, Unshared(_masking_scanners(chosen))]
     masks = [check for check in inputs if check.masks]
@@ -59,8 +63,15 @@ def build(config: Mapping[str, GuardrailConfig], names: Sequence[str], tools: To
         Mask(masks, tools.pool, tools.clock) if masks else None,
         Inspect(others, tools.pool, tools.clock) if others else None,
         outputs,
-        Restore(),
+        Restore() if masks else None,
+        _canaries(chosen, tools),
     )
+
+
+def _canaries(chosen: Sequence[tuple[str, GuardrailConfig, Kind]], tools: Tools) -> PutCanaries | None:
+    made = [kind.canary(name, check, tools) for name, check, kind in chosen if kind.canary is not None]
+    words = tuple(word for word in made if word)
+    return PutCanaries(words) if words else None
 
 
 def _masking_scanners(chosen: Sequence[tuple[str, GuardrailConfig, Kind]]) -> list[Scanner]:
