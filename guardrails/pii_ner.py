@@ -1,4 +1,5 @@
-"""Names in running text, by a spaCy model the operator has installed: Presidio's own engine and recogniser, whole.
+"""Names in running text, by a model the operator has: a spaCy model (a name or a path), run by Presidio's own engine
+and recogniser, whole; or `onnx:DIR`, see `pii_onnx.py`.
 
 Opt-in (`ner:`), because it costs what the rest of the gateway costs together: about 100 MB for spaCy plus the model,
 and milliseconds for each sentence. Imports the real `presidio_analyzer` (see `pii_import.py` for why nothing else
@@ -10,6 +11,7 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
+from guardrails import pii_onnx
 from guardrails.custom import Lines
 from guardrails.spans import Span
 
@@ -17,7 +19,9 @@ MIN_SCORE = 0.4
 
 
 def missing(model: str) -> str:
-    """What is wrong with the model's name, or "". Looks only; Presidio itself would start a download."""
+    """What is wrong with the model's name, or "". Looks only, but for `onnx:`; Presidio itself would start a download."""
+    if model.startswith(pii_onnx.PREFIX):
+        return pii_onnx.fault(model.removeprefix(pii_onnx.PREFIX))
     if importlib.util.find_spec("spacy") is None:
         return "needs spaCy, which is not installed"
     if Path(model).exists():
@@ -31,9 +35,6 @@ def missing(model: str) -> str:
 
 class Ner:
     """Presidio's SpacyRecognizer over one line at a time."""
-
-    kind = "PERSON"
-    gates: Sequence[str] = ()
 
     def __init__(self, model: str, entities: Sequence[str]) -> None:
         from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
@@ -63,4 +64,6 @@ class Ner:
 
 def ner_scanner(model: str, entities: Sequence[str]) -> Lines:
     """Line by line: in a stream, each line is held until it ends."""
+    if model.startswith(pii_onnx.PREFIX):
+        return Lines(pii_onnx.OnnxNer(model.removeprefix(pii_onnx.PREFIX), entities))
     return Lines(Ner(model, entities))

@@ -144,9 +144,11 @@ class Person:
 
 def _cue_before(text: str, begin: int, at: int) -> tuple[str, int]:
     """The longest cue that ends before the capital letter at `at`, and where it begins; "" if there is none."""
-    words = text[begin:at].lower().split()[-_MOST_WORDS:]
-    if not words or _bare(words[-1]) not in _LAST_WORDS:
+    before = text[begin:at].lower()
+    last = before.rsplit(None, 1)[-1:]
+    if not last or _bare(last[0].rstrip()) not in _LAST_WORDS:
         return "", at
+    words = before.rsplit(None, _MOST_WORDS)[-_MOST_WORDS:]
     for first in range(len(words)):
         cue = " ".join([_bare(words[first]), *words[first + 1 :]])
         exact = _EXACT.get(cue)
