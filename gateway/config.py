@@ -19,6 +19,7 @@ from gateway.configuring.document import filled, parse
 from gateway.configuring.problems import ConfigError, Problem, did_you_mean
 from gateway.configuring.schema import schema_of
 from gateway.core.fingerprint import digest
+from gateway.core.receipt import JUDGE
 from gateway.core.secret import Secret
 from gateway.core.units import Duration, Size
 from gateway.dialects.registry import dialects
@@ -184,6 +185,8 @@ def _keys(name: str, base: Path) -> Iterator[tuple[str, str]]:
 
 def _judges(config: Config) -> Iterator[tuple[str, str]]:
     """Models that checks ask. No check runs on what they are asked, so none can ask itself in a circle."""
+    if JUDGE in config.routes:
+        yield f"routes.{JUDGE}", "the name is kept for the questions that checks put to models; choose another"
     for name, check in config.guardrails.items():
         if check.judge is not None and check.judge.model not in config.models:
             asked = check.judge.model
@@ -228,8 +231,12 @@ def schema_bytes() -> bytes:
 
 
 def needs_embedding(config: Config) -> bool:
-    """Whether any route routes by intent or answers from similar questions."""
-    return any(route.intents or (route.cache and route.cache.semantic) for route in config.routes.values())
+    """Whether any route routes by intent, answers from similar questions, or has a check that compares meanings."""
+    meant = {name for name, check in config.guardrails.items() if check.use == "topic"}
+    return any(
+        route.intents or (route.cache and route.cache.semantic) or meant & set(route.guardrails)
+        for route in config.all_routes().values()
+    )
 
 
 def revisions(config: Config, base: Path) -> dict[str, str]:

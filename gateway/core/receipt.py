@@ -10,6 +10,8 @@ from gateway.core.events import Usage
 from gateway.core.verdict import Verdict
 
 Outcome = Literal["ok", "refused", "client_error", "gateway_error", "upstream_error", "cut", "client_gone"]
+JUDGE = "judge"
+"""The route of questions that checks put to models. No client sent them, and no route of an operator's has this name."""
 CacheResult = Literal["hit", "semantic", "miss", "bypass"]
 
 

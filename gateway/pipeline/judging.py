@@ -14,14 +14,13 @@ from gateway.core.events import Blocked, Frame, Text
 from gateway.core.exchange import Exchange, Trace, new_exchange_id, new_span_id
 from gateway.core.plan import Plan
 from gateway.core.ports import Dialect
-from gateway.core.receipt import Outcome
+from gateway.core.receipt import JUDGE, Outcome
 from gateway.pipeline.aftermath import Aftermath
 from gateway.pipeline.delivery import Delivery
 from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.receipts import receipt_of
 from gateway.pipeline.trial import Cost
 
-ROUTE = "judge"
 _CHARS_A_TOKEN = 16
 """At most, for what is kept of an answer: a model that ignores its token limit fills no memory."""
 
@@ -100,7 +99,7 @@ class RouteJudge:
             tags=(*parent.tags, f"parent={parent.id}"),
             request=self._dialect.read("chat", body),
             permitted=True,
-            route=ROUTE,
+            route=JUDGE,
             plan=plan,
         )
         child.charges.extend(parent.charges)

@@ -170,6 +170,14 @@ def test_a_judge_must_be_one_of_the_models(tmp_path: Path) -> None:
     assert str(problem) == "guardrails.guard.judge.model: no model is called 'fats' (did you mean 'fast'?)"
 
 
+def test_no_route_is_called_as_the_judges_questions_are(tmp_path: Path) -> None:
+    """Their receipts and counters would be taken for clients'."""
+    check = {"use": "secrets", "on_error": "closed"}
+    value = {**house(**check), "routes": {"judge": {"match": {"models": ["fast"]}}}}
+    with pytest.raises(ConfigError, match="routes.judge: the name is kept"):
+        configuration.of_value(value, tmp_path)
+
+
 def test_a_model_directory_starts_at_the_configuration(tmp_path: Path) -> None:
     """Like every path in the file, wherever the command is run."""
     classifier(tmp_path / "models" / "tiny")

@@ -15,7 +15,7 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, serv
 from opentelemetry.semconv.attributes import error_attributes, http_attributes
 
 from gateway.core.exchange import new_span_id
-from gateway.core.receipt import Receipt, Stage
+from gateway.core.receipt import JUDGE, Receipt, Stage
 from gateway.telemetry import names
 from gateway.telemetry.otlp import encode_request, encode_spans, varint
 from gateway.telemetry.redact import Pseudonyms
@@ -236,6 +236,15 @@ def test_a_cancelled_attempt_is_an_error_only_if_the_exchange_failed(outcome: st
 
 
 # --- bounds and privacy
+
+
+def test_a_judges_question_is_no_request_of_a_client() -> None:
+    """It is an inner span below the request it is about, and its calls are told like all others."""
+    first, *rest = spans_of(receipt(route=JUDGE))
+    assert (first.shape.name, first.shape.kind) == ("judge", INTERNAL)
+    assert not first.attributes.keys() & {names.HTTP_METHOD, names.HTTP_ROUTE, names.HTTP_STATUS}
+    assert first.attributes[names.ROUTE] == "judge"
+    assert [span.shape.kind for span in rest if span.shape.kind == CLIENT]
 
 
 def test_what_an_upstream_says_of_itself_is_bounded() -> None:
