@@ -76,7 +76,7 @@ def _canaries(chosen: Sequence[tuple[str, GuardrailConfig, Kind]], tools: Tools)
 
 def _masking_scanners(chosen: Sequence[tuple[str, GuardrailConfig, Kind]]) -> list[Scanner]:
     """Those of the checks that mask what comes in."""
-    masks = [check for _, check, kind in chosen if check.action == "mask" and kind.scanner is not None]
+    masks = [check for _, check, kind in chosen if actions_of(check).can("mask") and kind.scanner is not None]
     return [scanner_of(check) for check in masks if {"input", "retrieved"} & set(check.on)]
 
 

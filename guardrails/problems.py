@@ -108,7 +108,7 @@ def masks(check: GuardrailConfig) -> bool:
 
 def stops(check: GuardrailConfig) -> bool:
     """Whether it can stop an answer at all."""
-    return check.action in ("block", "repair") or "block" in (check.actions or {}).values()
+    return bool({"block", "repair"} & does(check))
 
 
 def _values(check: GuardrailConfig) -> Found:
@@ -132,6 +132,8 @@ def _then(check: GuardrailConfig) -> Found:
         yield ".then", "says the same twice; `attempts` says how often to ask again"
     if any(step in ("pass", "block", "reply", "handoff") for step in steps[:-1]):
         yield ".then", "goes on after its end: pass, block, reply and handoff come last"
+    if "pass" in steps and "flag" not in KINDS[check.use].actions:
+        yield ".then", f"{check.use!r} cannot flag, so nothing that it stops can pass"
     if check.attempts is not None:
         if not {"retry", "hedge"} & set(steps):
             yield ".attempts", "means nothing without `then: retry` or `then: hedge`"

@@ -68,6 +68,7 @@ class Remasking:
         self._vault = vault
         self._originals = originals
         self._values = OwnValues(originals)
+        self._streams = exchange.asked().stream
         self._texts: dict[tuple[type[Event], int], TextTrack] = {}
         self._calls: dict[tuple[int, int], list[ToolCall]] = {}
         self._unknown: dict[int, list[Unknown]] = {}
@@ -142,10 +143,13 @@ class Remasking:
             track = self._texts[kind, choice] = TextTrack(
                 self._values, self, lambda text, extra: kind(text, choice, extra)
             )
-        out += track.push(event)
-        if track.held > self._exchange.held_chars:
-            self._exchange.held_chars = track.held
-        return out
+        now, since = self._exchange.clock.now(), track.since
+        told = track.push(event, now)
+        if self._streams:
+            if told and since is not None:
+                self._exchange.held = max(self._exchange.held, now - since)
+            self._exchange.held_chars = max(self._exchange.held_chars, track.held)
+        return [*out, *told] if out else told
 
     def _keep(self, size: int, tracks: int) -> None:
         self._size += size
