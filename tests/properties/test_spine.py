@@ -24,7 +24,7 @@ from gateway.core.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
-from gateway.core.events import Blocked, Failed
+from gateway.core.events import Blocked, Failed, Remedy
 from gateway.core.response import said
 from tests.fixtures.spine_world import Making, MemoryClient, MemoryUpstream, Passing, Stage, Wire, World, turns
 
@@ -82,20 +82,45 @@ def wires(draw: st.DrawFn, stream: bool) -> Wire:
     return Wire(*steps, delay=delay)
 
 
-def checks(draw: st.DrawFn) -> list[Making]:
-    """None, or one that holds back, blocks, waits, or breaks at the nth event."""
-    kind = draw(st.sampled_from(["none", "none", "block", "block again", "hold", "wait", "crash", "crash at end"]))
-    nth = draw(st.integers(1, 4))
+REMEDIES = st.lists(
+    st.sampled_from(
+        [
+            Remedy("retry", 2),
+            Remedy("hedge", 1),
+            Remedy("fallback"),
+            Remedy("pass"),
+            Remedy("reply", text="Sorry."),
+            Remedy("handoff", team="people"),
+        ]
+    ),
+    max_size=3,
+    unique_by=lambda remedy: remedy.kind,
+)
 
-    def make() -> Passing:
+
+class Checking:
+    """A check that holds back, blocks, waits, or breaks at the nth event. `passes`: when told to, it lets pass."""
+
+    name = "check"
+    consumes: tuple[Any, ...] = ()
+    produces: tuple[Any, ...] = ()
+
+    def __init__(self, kind: str, nth: int, remedies: list[Remedy], passes: bool) -> None:
+        self._kind, self._nth, self._remedies, self._passes = kind, nth, tuple(remedies), passes
+
+    def open(self, exchange: Any) -> Passing | None:
+        if exchange.answer is not None:
+            return None
+        kind, nth = self._kind, self._nth
+        blocks = kind == "block" and not (self._passes and self.name in exchange.passing)
         seen = 0
         held: list[Any] = []
 
         def push(item: Any) -> list[Any]:
             nonlocal seen
             seen += 1
-            if kind.startswith("block") and seen == nth:
-                return [Blocked("check", "category", "no", retry=1 if kind == "block again" else 0)]
+            if blocks and seen == nth:
+                return [Blocked("check", "category", "no", self._remedies)]
             if kind == "crash" and seen == nth:
                 raise RuntimeError("a bug")
             if kind == "hold":
@@ -110,7 +135,11 @@ def checks(draw: st.DrawFn) -> list[Making]:
 
         return Passing(push, finish, (lambda: ()) if kind == "wait" else None)
 
-    return [] if kind == "none" else [Making(make)]
+
+def checks(draw: st.DrawFn) -> list[Checking]:
+    """None or one."""
+    kind = draw(st.sampled_from(["none", "none", "block", "block", "hold", "wait", "crash", "crash at end"]))
+    return [] if kind == "none" else [Checking(kind, draw(st.integers(1, 4)), draw(REMEDIES), draw(st.booleans()))]
 
 
 def stage(draw: st.DrawFn, *more: str) -> Stage | None:
@@ -223,7 +252,9 @@ def tell(case: dict[str, Any], receipt: Any, client: MemoryClient, cancelled: bo
         assert not case["stream"] or mark in client.body
         assert case["stream"] or json.loads(client.body)
     elif receipt.outcome == "client_gone":
-        assert (cancelled and client.gone) or isinstance(case["body"], ClientGone) or case["screen"] or case.get("inspect")
+        assert (
+            (cancelled and client.gone) or isinstance(case["body"], ClientGone) or case["screen"] or case.get("inspect")
+        )
         assert mark not in client.body
     elif receipt.outcome == "refused":
         assert client.ended
@@ -270,6 +301,40 @@ def test_every_moment_of_leaving_a_chain() -> None:
             ends = [asyncio.run(main(cancel, gone, hedge)) for cancel in range(1, 130)]
             assert ends[0] == ("client_gone" if gone else "gateway_error")
             assert ends[-1] == "ok"  # so every turn was tried
+
+
+def test_every_moment_of_leaving_what_a_check_asks_for() -> None:
+    """A stopped answer, two calls at once, the next model, and words instead: left after each single turn."""
+
+    async def main(cancel: int, gone: bool) -> str:
+        case: dict[str, Any] = {
+            "stream": True,
+            "dialect": "openai",
+            "body": None,
+            "upstreams": [[Wire(sse("Hel", "lo"))], [Wire(sse("Hel", "lo"), delay=2)]],
+            "checks": [
+                Checking(
+                    "block",
+                    2,
+                    [Remedy("retry"), Remedy("hedge"), Remedy("fallback"), Remedy("reply", text="No.")],
+                    False,
+                )
+            ],
+            "screen": None,
+            "attempts": 1,
+            "hedge_after": None,
+            "overflow": False,
+            "cancel": cancel,
+            "again": False,
+            "gone": gone,
+            "slow": 1,
+        }
+        return await live(case)
+
+    for gone in (True, False):
+        ends = [asyncio.run(main(cancel, gone)) for cancel in range(1, 90)]
+        assert ends[0] == ("client_gone" if gone else "gateway_error")
+        assert ends[-1] == "ok"
 
 
 # --- re-chunking
