@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from guardrails.onnx_classifier import OnnxClassifier
 from guardrails.screen import Finding
 from guardrails.spans import Span
 from guardrails.text import decoded
-from guardrails.tiers import Band, resolved
+from guardrails.tiers import Band, resolved, unsure
 
 RULE = "classifier"
 
@@ -53,6 +54,12 @@ class Classifying:
             return Finding(spans, round(score, 4), RULE)
 
         return await resolved(texts, findings, self._band, one, self._threshold)
+
+    def word(self, text: str, before: float | None = None) -> float:
+        """The final score of a text that scored `before`, on the calling thread and without a deadline: for evaluation."""
+        if before is not None and not unsure(Finding((), before), self._band):
+            return before
+        return self._score(text, math.inf)
 
     def _score(self, text: str, until: float) -> float:
         score = self._classifier.score(text, until)

@@ -46,8 +46,8 @@ async def resolved(
     not undo the one before. If it had none, and nothing else is a hit either, what went wrong is raised. Blank texts are
     not looked at.
     """
-    unsure = [at for at, text in enumerate(texts) if text.strip() and _unsure(findings[at], band)]
-    if len(unsure) > MOST_TEXTS:
+    left = [at for at, text in enumerate(texts) if text.strip() and unsure(findings[at], band)]
+    if len(left) > MOST_TEXTS:
         raise NotScanned("too_many")
     found = list(findings)
     failed: BaseException | None = None
@@ -57,8 +57,8 @@ async def resolved(
         async with room:
             return await one(text)
 
-    said = await asyncio.gather(*(in_turn(texts[at]) for at in unsure), return_exceptions=True)
-    for at, finding in zip(unsure, said, strict=True):
+    said = await asyncio.gather(*(in_turn(texts[at]) for at in left), return_exceptions=True)
+    for at, finding in zip(left, said, strict=True):
         if isinstance(finding, Finding):
             found[at] = finding
         elif not _hit(found[at], cut):
@@ -72,7 +72,8 @@ def _hit(finding: Finding, cut: float) -> bool:
     return finding.hit or (finding.score is not None and finding.score >= cut)
 
 
-def _unsure(finding: Finding, band: Band | None) -> bool:
+def unsure(finding: Finding, band: Band | None) -> bool:
+    """Whether the next tier is to look."""
     if band is None:
         return True
     return finding.score is None or band[0] <= finding.score <= band[1]

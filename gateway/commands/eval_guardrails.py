@@ -77,13 +77,22 @@ def _scorer(options: argparse.Namespace) -> tuple[Scores, float]:
     """What gives a text its score, and where it is flagged."""
     from guardrails import toxicity
     from guardrails.injection.check import Injection
+    from guardrails.kinds import injection as injection_kind
+    from guardrails.kinds import toxicity as toxicity_kind
     from guardrails.kinds.injection import THRESHOLD
 
     check = chosen(options, _USE[options.kind])
     own = check.threshold if check is not None else None
     if options.kind == "content":
+        if check is not None and check.model is not None:
+            return toxicity_kind.classifying(check).word, own or toxicity.THRESHOLD
         return lambda text: toxicity.rate(text).score, own or toxicity.THRESHOLD
     injection = Injection()
+    if check is not None and check.judge is not None:
+        raise DataError("a judge is asked by a running gateway only: score the check without its `judge`")
+    if check is not None and check.model is not None:
+        tier = injection_kind.classifying(check)
+        return lambda text: tier.word(text, injection.score(text).score), own or THRESHOLD
     return lambda text: injection.score(text).score, own or THRESHOLD
 
 

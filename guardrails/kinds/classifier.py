@@ -40,6 +40,7 @@ KIND = Kind(
     streams=("full", "window"),
     misses=always("whatever its model was not trained on; what only several turns or windows together say"),
     asking=_asking,
+    remembers=True,
     transform=_transform,
     problems=_problems,
     tiers=lambda check: "an ONNX classifier",

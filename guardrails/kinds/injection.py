@@ -34,12 +34,17 @@ def _asking(name: str, check: GuardrailConfig, tools: Tools) -> Asking | None:
     cut = check.threshold or THRESHOLD
     steps: list[Asking] = []
     if check.model is not None:
-        band = None if check.escalate == "always" else band_of(check.band, CLASSIFIER_BAND)
-        steps.append(Classifying(classifier_of(check), cut, band=band, attacks=True))
+        steps.append(classifying(check))
     if check.judge is not None:
         band = band_of(check.judge.band, JUDGE_BAND)
         steps.append(AskJudge(questioner_of(name, check, tools), ATTACK, band=band, cut=cut))
     return Tiers(steps) if steps else None
+
+
+def classifying(check: GuardrailConfig) -> Classifying:
+    """The tier of a check with `model`."""
+    band = None if check.escalate == "always" else band_of(check.band, CLASSIFIER_BAND)
+    return Classifying(classifier_of(check), check.threshold or THRESHOLD, band=band, attacks=True)
 
 
 def _tiers(check: GuardrailConfig) -> str:

@@ -29,9 +29,11 @@ def _inspector(check: GuardrailConfig, tools: Tools) -> Inspector | None:
 
 
 def _asking(name: str, check: GuardrailConfig, tools: Tools) -> Asking | None:
+    return classifying(check) if check.model is not None else None
+
+
+def classifying(check: GuardrailConfig) -> Classifying:
     """The operator's model instead of the list: who brings one does not want the list's false alarms."""
-    if check.model is None:
-        return None
     return Classifying(classifier_of(check), check.threshold or toxicity.THRESHOLD, SPAN)
 
 
