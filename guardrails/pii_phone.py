@@ -29,7 +29,7 @@ _CANDIDATE = re.compile(
 _CUE = (
     r"(?i)(?:\b(?:phone|tel|telephone|call(?:ed|ing)?|mobile|mob|cell|cellphone|fax|whatsapp|sms|text|dial|ring|reach|"
     r"contact|hotline|handy|telefon|t[ée]l[ée]phone|tel[ée]fono|telefone|m[óo]vil|cellulare|portable|kom[óo]rka|"
-    r"rufnummer|num[ée]ro)\b|[☎📞📱])[^\n;]{0,24}$"
+    r"rufnummer|num[ée]ro|(?:my|our|your|his|her) (?:new )?number)\b|[☎📞📱])[^\n;]{0,24}$"
 )
 _NOT = (
     r"(?i)(?:\b(?:order|invoice|ticket|ref|reference|case|account|acct|version|build|id|isbn|sku|tracking|uuid|issue|"

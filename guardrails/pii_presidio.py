@@ -32,7 +32,7 @@ _CARD = (
     rf"3[47][0-9]{{2}}{_GAP}[0-9]{{6}}{_GAP}[0-9]{{5}}"  # American Express, 4-6-5
     rf"|3(?:0[0-59]|[689][0-9])[0-9]{_GAP}[0-9]{{6}}{_GAP}[0-9]{{4}}"  # Diners, 4-6-4
     rf"|(?:4[0-9]{{3}}|5[0-8][0-9]{{2}}|6[0-9]{{3}}|2[2-7][0-9]{{2}}|35[0-9]{{2}}){_SPACED}[0-9]{{4}}(?:{_GAP}[0-9]{{3}})?"
-    r"|4[0-9]{12}|(?:2131|1800)[0-9]{11}|(?:50|5[6-8]|6[0-9])[0-9]{10}(?:[0-9]{1,7})?"  # old Visa, old JCB, Maestro
+    r"|4[0-9]{12}|(?:2131|1800)[0-9]{11}|(?:50|5[6-8]|6[0-9]|06)[0-9]{10}(?:[0-9]{1,7})?"  # old Visa, old JCB, Maestro
     r")(?![\w]|[.-][0-9])"
 )
 _IBAN = r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ \u00a0-]?[A-Za-z0-9]){11,30}"
@@ -48,6 +48,13 @@ _MAC = (
 )
 _CRYPTO = r"(?<![A-Za-z0-9])(?:bc1|[13])[a-zA-HJ-NP-Z0-9]{25,59}(?![A-Za-z0-9])"
 _SAMPLES = frozenset({"123456789", "987654320", "078051120"})
+_IBANS = {
+    "BI": "n23", "DJ": "n23", "FK": "a2n12", "HN": "a4n20", "MN": "n16", "MU": "a4n19a3", "NI": "a4n20", "OM": "n3c16",
+    "PS": "a4c21", "PT": "n21", "QA": "a4c21", "RU": "n14c15", "SD": "n14", "SO": "n19", "ST": "n21", "SV": "a4n20",
+    "YE": "a4n4c18",
+}  # fmt: skip
+"""What follows the check digits where Presidio has nothing or too few characters (MU, PS, PT, QA), as in the registry
+of ISO 13616: letters, digits or either, and how many."""
 _MARKS = str.maketrans("", "", " -.\u00a0")
 _VALUES = {ord(ch): str(int(ch, 36)) for ch in "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 _DOUBLED = {digit: sum(map(int, str(2 * int(digit)))) for digit in "0123456789"}
@@ -137,11 +144,19 @@ def _ipv6(match: re.Match[str]) -> int:
     return end if size == 8 and "" not in groups[:-1] else 0
 
 
+def _registered(country: str, form: str) -> str:
+    """`a4n20` as a pattern like Presidio's."""
+    kinds = {"a": "[A-Z][ ]?", "n": "[0-9][ ]?", "c": "[A-Z0-9][ ]?"}
+    body = "".join(f"(?:{kinds[kind]}){{{size}}}" for kind, size in re.findall(r"([anc])([0-9]+)", form))
+    return f"{country}[0-9]{{2}}[ ]?{body}"
+
+
 class _Ibans:
     """Every country's format and the check digits (ISO 7064, mod 97-10)."""
 
     def __init__(self, formats: Mapping[str, str]) -> None:
-        self._formats = {country: re.compile(f.replace("[ ]?", "[ \u00a0-]?")) for country, f in formats.items() if f}
+        all_of_them = {**formats, **{country: _registered(country, form) for country, form in _IBANS.items()}}
+        self._formats = {country: re.compile(f.replace("[ ]?", _GAP)) for country, f in all_of_them.items() if f}
 
     def check(self, match: re.Match[str]) -> int:
         text = match[0].upper()

@@ -84,20 +84,20 @@ def escaped(text: str) -> str:
 
 
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_SHORT = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "/": "/"}
 _FILLER = "\u200b"
 """Not seen by scanners, and part of the character before it (see `invisible.py`): so no span begins or ends inside."""
 
 
 def blanked(text: str) -> str:
     """Raw JSON with every escape sequence as what it says, same length: `\\u0040` as an `@` and five invisible
-    characters. Control characters and halves of others become spaces, so that the `n` of `\\n` is not taken for the
-    first letter of the address that follows it."""
+    characters. Halves of characters beyond 16 bits become spaces."""
     return _ESCAPE.sub(_said, text) if "\\" in text else text
 
 
 def _said(match: re.Match[str]) -> str:
     code, simple = match.groups()
-    ch = chr(int(code, 16)) if code else simple if simple in '"\\/' else " "
-    if ch == " " or not (ch.isprintable() or is_invisible(ch)):
-        return " " * len(match[0])
-    return ch.ljust(len(match[0]), _FILLER)
+    ch = chr(int(code, 16)) if code else _SHORT.get(simple, " ")
+    if ch.isspace() or ch.isprintable() or is_invisible(ch):
+        return ch.ljust(len(match[0]), _FILLER)
+    return " " * len(match[0])
