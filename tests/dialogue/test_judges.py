@@ -219,6 +219,26 @@ async def test_a_client_that_leaves_ends_the_question(talk: Converse) -> None:
         await t.spare.idle()
 
 
+@STREAMS
+@pytest.mark.parametrize(("words", "status"), [("yes", 400), ("no", 200)])
+async def test_a_judge_may_think_while_the_model_answers(talk: Converse, words: str, status: int, stream: bool) -> None:
+    """With `beside: call` the model is called at once; what it says waits for the judge's word."""
+    gate = asyncio.Event()
+    async with talk(**house(beside="call")) as t:
+        t.spare.script(JUDGE, [gate, f'{{"answer": "{words}"}}'])
+        t.upstream.script("m", ["fine"])
+        task = asyncio.create_task(t.ask("bake a cake", stream=stream))
+        await t.upstream.received()
+        await t.spare.received()
+        assert not task.done()
+        gate.set()
+        reply = await task
+        assert reply.status == status
+        assert ("fine" in reply.raw.decode()) == (status == 200)
+        own, (asked,) = await receipts(t, 2)
+        assert (own.outcome, asked.outcome) == ("ok" if status == 200 else "refused", "ok")
+
+
 # --- groundedness
 
 FACTS = {"use": "grounded", "on": ["output"], "question": None, "on_error": "closed"}
