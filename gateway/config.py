@@ -245,7 +245,7 @@ def revisions(config: Config, base: Path) -> dict[str, str]:
     models = _plain(config.models)
     return {
         name: digest(
-            [_plain(route), _file_of(route, base), [_plain(config.guardrails[c]) for c in route.guardrails], models]
+            [_plain(route), _file_of(route, base), [_check_of(config.guardrails[c]) for c in route.guardrails], models]
         )
         for name, route in config.all_routes().items()
     }
@@ -254,6 +254,15 @@ def revisions(config: Config, base: Path) -> dict[str, str]:
 def _plain(value: Any) -> Any:
     """As JSON values; a secret as its stars, so that a rotated key empties no cache."""
     return msgspec.to_builtins(value, enc_hook=repr)
+
+
+def _check_of(check: GuardrailConfig) -> Any:
+    """A check as JSON values, with its classifier's files instead of their place."""
+    if check.model is None or check.use == "remote":
+        return _plain(check)
+    from guardrails.outside import weights_of
+
+    return _plain(msgspec.structs.replace(check, model=weights_of(check.model)))
 
 
 def _file_of(route: RouteConfig, base: Path) -> str:

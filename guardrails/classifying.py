@@ -9,13 +9,16 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from gateway.core.exchange import Exchange
-from guardrails.onnx_classifier import OnnxClassifier
 from guardrails.screen import Finding
 from guardrails.spans import Span
 from guardrails.text import decoded
 from guardrails.tiers import Band, resolved, unsure
+
+if TYPE_CHECKING:
+    from guardrails.onnx_classifier import OnnxClassifier
 
 RULE = "classifier"
 

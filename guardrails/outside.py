@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from guardrails.config import GuardrailConfig
 from guardrails.kind import Tools
-from guardrails.onnx_classifier import ClassifierError, OnnxClassifier, loaded
 from guardrails.questioner import AT_ONCE, TOKENS, Questioner
 from guardrails.tiers import Band
+
+if TYPE_CHECKING:
+    from guardrails.onnx_classifier import OnnxClassifier
 
 Found = Iterator[tuple[str, str]]
 SLOW = 0.2
@@ -29,9 +34,22 @@ def questioner_of(name: str, check: GuardrailConfig, tools: Tools) -> Questioner
 
 
 def classifier_of(check: GuardrailConfig) -> OnnxClassifier:
-    """Raises `ClassifierError`, which is a ValueError."""
+    """Raises `ClassifierError`, which is a ValueError. onnxruntime is imported only here: most need none of it."""
+    from guardrails.onnx_classifier import loaded
+
     assert check.model is not None, "`problems` has looked"
     return loaded(check.model, tuple(check.labels or ()), tuple(check.providers or ()))
+
+
+def weights_of(model: str) -> str:
+    """A digest of a classifier's files: other weights are another check. Its directory makes no difference."""
+    found = hashlib.sha256()
+    for name in ("config.json", "tokenizer.json", "model.onnx", "model.onnx_data", "model.onnx.data"):
+        path = Path(model) / name
+        if path.is_file():
+            with path.open("rb") as file:
+                found.update(name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
 
 
 def band_of(band: Sequence[float] | None, default: Band) -> Band:
@@ -49,7 +67,7 @@ def classifier_problems(check: GuardrailConfig, *, needed: bool = False) -> Foun
         return
     try:
         classifier_of(check)
-    except ClassifierError as error:
+    except ValueError as error:
         yield ".model", str(error)
 
 

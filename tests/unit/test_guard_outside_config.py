@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +176,7 @@ def test_no_route_is_called_as_the_judges_questions_are(tmp_path: Path) -> None:
     """Their receipts and counters would be taken for clients'."""
     check = {"use": "secrets", "on_error": "closed"}
     value = {**house(**check), "routes": {"judge": {"match": {"models": ["fast"]}}}}
-    with pytest.raises(ConfigError, match="routes.judge: the name is kept"):
+    with pytest.raises(ConfigError, match="the name is kept"):
         configuration.of_value(value, tmp_path)
 
 
@@ -186,6 +188,25 @@ def test_a_model_directory_starts_at_the_configuration(tmp_path: Path) -> None:
     assert config.guardrails["guard"].model == str(tmp_path / "models" / "tiny")
     remote = {"use": "remote", "url": "http://x/", "form": "openai_moderation", "model": "omni", "on_error": "open"}
     assert configuration.of_value(house(**remote), tmp_path).guardrails["guard"].model == "omni"
+
+
+def test_other_weights_are_another_check(tmp_path: Path) -> None:
+    """What was cached under the old classifier is not served under the new one; where its files lie changes nothing."""
+
+    def revision(place: str, **made: Any) -> str:
+        classifier(tmp_path / place / "tiny", **made)
+        value = house(use="classifier", model="tiny", on_error="closed")
+        value["routes"] = {"default": {"guardrails": ["guard"]}}
+        config = configuration.of_value(value, tmp_path / place)
+        return configuration.revisions(config, tmp_path / place)["default"]
+
+    assert revision("a") == revision("b") != revision("c", scale=2.0)
+
+
+def test_no_runtime_is_loaded_for_checks_that_need_none() -> None:
+    """onnxruntime takes time and memory; most checks use none of it."""
+    code = "import sys, guardrails.kinds, guardrails.build; sys.exit('onnxruntime' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_services_key_is_never_shown(tmp_path: Path) -> None:
