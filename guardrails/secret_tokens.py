@@ -41,15 +41,22 @@ VENDORS: Sequence[tuple[str, str, str]] = (
     ("twilio", r"(?:SK|AC)[0-9a-f]{32}", _B + r"(?:SK|AC)[0-9a-f]{32}(?![A-Za-z0-9])"),
     ("digitalocean", r"do[por]_v1_", _B + r"do[por]_v1_[a-f0-9]{40,64}"),
     ("groq_xai", r"gsk_|xai-", _B + r"(?:gsk_|xai-)[A-Za-z0-9]{30,100}"),
+    ("telegram", r"[0-9]:AA[A-Za-z0-9_-]{30}", _B + r"[0-9]{8,10}:AA[A-Za-z0-9_-]{30,40}"),
+    ("others", r"xapp-|shp(?:at|ca|pa|ss)_|sq0(?:atp|csp|idp)-|AGE-SECRET-KEY-1|dapi[0-9a-f]{32}|lin_api_|ntn_|pplx-|r8_|"
+     r"figd_|ATATT3|nvapi-|dckr_pat_",
+     _B + r"(?:xapp-[A-Za-z0-9-]{20,250}|shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}|sq0(?:atp|csp|idp)-[A-Za-z0-9_-]{22,64}|"
+     r"AGE-SECRET-KEY-1[0-9A-Z]{58}|dapi[0-9a-f]{32}(?:-[0-9])?|lin_api_[A-Za-z0-9]{32,64}|ntn_[A-Za-z0-9]{40,60}|"
+     r"pplx-[A-Za-z0-9]{40,64}|r8_[A-Za-z0-9]{30,50}|figd_[A-Za-z0-9_-]{36,64}|ATATT3[A-Za-z0-9_=-]{100,250}|"
+     r"nvapi-[A-Za-z0-9_-]{50,90}|dckr_pat_[A-Za-z0-9_-]{20,60})"),
     ("tidegate", r"tg_", _B + r"tg_[A-Za-z0-9_-]{24,100}"),
-    ("url_password", r"://[^\s/@:]{1,64}:[^\s/@:]", r"(?<=://)[^\s/@:]{1,64}:[^\s/@:]{3,128}(?=@[A-Za-z0-9])"),
+    ("url_password", r"://[^\s/@:]{1,64}:[^\s/@:]", r"(?<=://)[^\s/@:]{1,64}:[^\s/@:]{3,128}(?=@)"),
 )  # fmt: skip
 
 SEPARATOR = r"\s,;{}<>|`"
 _CHAR = f"[^{SEPARATOR}]"
 _NAME = (
-    r"(?:api[_-]?key|apikey|access[_-]?key(?:[_-]?id)?|secret(?:[_-]?(?:access[_-]?)?key)?|client[_-]?secret|private[_-]?key|"
-    r"auth[_-]?token|access[_-]?token|refresh[_-]?token|token|passwd|password|passphrase|pwd|authorization)"
+    r"(?:api[_-]?key|apikey|(?:access|account)[_-]?key(?:[_-]?id)?|secret(?:[_-]?(?:access[_-]?)?key)?|client[_-]?secret|"
+    r"private[_-]?key|auth[_-]?token|access[_-]?token|refresh[_-]?token|token|passwd|password|passphrase|pwd|authorization)"
 )
 _ENDINGS = (
     "key", "_id", "-id", "ret", "ken", "swd", "ord", "ase", "pwd", "ion", "rer", "sic", ":", "=", "\"", "'", "]", "(",
@@ -110,12 +117,17 @@ class Assigned:
             if match is None or name is None:
                 continue
             secret = name.startswith("pass") or name == "pwd"
-            value = match["value"].rstrip(".")
+            value, start = match["value"].rstrip(".:"), match.start("value")
             done = match.end()
+            if _NAMED.fullmatch(value) and zones[start - 1] not in "\"'":
+                continue
             if looks_secret(value, 2.5 if secret else 3.0):
-                start = match.start("value")
                 spans.append(Span("PASSWORD" if secret else self.kind, start, start + len(value), 0.7))
         return spans
+
+
+_NAMED = re.compile(r"[A-Za-z_][A-Za-z_.]*")
+"""Without quotes, another name: `token == other_token`."""
 
 
 def _name_before(zones: str, end: int) -> str | None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from guardrails import secret_tokens
+from guardrails.restore import Placeholders, Restorer, restore
 from guardrails.secret_tokens import entropy, looks_secret
+from guardrails.spans import rewrite
+from guardrails.vault import Vault
 
 SCANNER = secret_tokens.scanner()
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA\nabc=\n-----END RSA PRIVATE KEY-----"
@@ -31,6 +34,23 @@ def found(text: str) -> list[tuple[str, str]]:
         ('{"client_secret": "9f8e7d6c5b4a39281706"}', "9f8e7d6c5b4a39281706"),
         ("export SERVICE_TOKEN=Zx81-qwP0-99Lm", "Zx81-qwP0-99Lm"),
         ("curl -H 'Authorization: Bearer q9W8e7R6t5Y4u3I2o1P0'", "q9W8e7R6t5Y4u3I2o1P0"),
+        ("openai.api_key = \"sk-abcDEF0123456789abcdefGHIJ\"", "sk-abcDEF0123456789abcdefGHIJ"),
+        ('client = OpenAI(api_key="sk-proj-Ab12_Cd34-Ef56Gh78Ij90")', "sk-proj-Ab12_Cd34-Ef56Gh78Ij90"),
+        ('headers = {"Authorization": "Bearer q9W8e7R6t5Y4u3I2o1P0"}', "q9W8e7R6t5Y4u3I2o1P0"),
+        ('requests.get(url, headers={"X-Api-Key": "9f8e7d6c5b4a39281706"})', "9f8e7d6c5b4a39281706"),
+        ('os.environ["OPENAI_API_KEY"] = "sk-abcDEF0123456789abcdefGHIJ"', "sk-abcDEF0123456789abcdefGHIJ"),
+        ('os.environ["API_TOKEN"] = "a8f5f167f44f4964e6c998dee827110c"', "a8f5f167f44f4964e6c998dee827110c"),
+        ("const token = 'a8f5f167f44f4964e6c998dee827110c';", "a8f5f167f44f4964e6c998dee827110c"),
+        ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzKEY1", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzKEY1"),
+        ("AccountName=x;AccountKey=Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MA==;", "Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MA=="),
+        ('SECRET_KEY = "django-insecure-9x8c7v6b5n4m3l2k1j0h"', "django-insecure-9x8c7v6b5n4m3l2k1j0h"),
+        ("//registry.npmjs.org/:_authToken=npm_abcdefghijklmnopqrstuvwxyz0123456789", "npm_abcdefghijklmnopqrstuvwxyz0123456789"),
+        ("pypi-AgEIcHlwaS5vcmcCJDY3ZTA5ZTA5LWE4ZTQtNGY3YS05ZWE0LTk0MmU2Yjk2", "pypi-AgEIcHlwaS5vcmcCJDY3ZTA5ZTA5LWE4ZTQtNGY3YS05ZWE0LTk0MmU2Yjk2"),
+        ("login(token='hf_abcdefghijklmnopqrstuvwxyzABCDEFGH')", "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"),
+        ('stripe.api_key = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"', "sk_test_4eC39HqLyjWDarjtT1zdp7dc"),
+        ("bot 123456789:AAabcdefghijklmnopqrstuvwxyzABCDEFG up", "123456789:AAabcdefghijklmnopqrstuvwxyzABCDEFG"),
+        ("xapp-1-A0123456789-0123456789012-abcdef0123456789", "xapp-1-A0123456789-0123456789012-abcdef0123456789"),
+        ("shpat_0123456789abcdef0123456789abcdef", "shpat_0123456789abcdef0123456789abcdef"),
     ],
 )  # fmt: skip
 def test_finds_keys(text: str, value: str) -> None:
@@ -65,11 +85,42 @@ def test_a_private_key_without_end_is_found_as_far_as_it_goes() -> None:
         "[[API_KEY_1]] api_key = [[API_KEY_1]]",
         "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----",
         "max_tokens: 1000, token_count = 12345678",
+        "token = get_token(); secret = secrets.token_hex(16)",
+        'headers = {"Authorization": f"Bearer {token}"}',
+        "client = OpenAI(api_key=api_key, token=token)",
+        "if token == other_token: keys = [key for key in tokens]",
+        "commit 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b",
     ],
 )
 def test_leaves_code_and_stand_ins_alone(text: str) -> None:
     """References to secrets, examples and words are no secrets."""
     assert found(text) == []
+
+
+CODE = """import openai
+
+openai.api_key = "sk-abcDEF0123456789abcdefGHIJ"
+HEADERS = {"Authorization": "Bearer q9W8e7R6t5Y4u3I2o1P0", "X-Slack": 'xoxb-123456789012-abcdefABCDEF'}
+\tpassword='s3cr3t-Pa55phrase'  # [[API_KEY_1]] is not ours
+db = connect(f"postgres://app:hunter2pw@{host}/x", token="ghp_0123456789abcdefABCDEF0123456789abcd")
+print(openai.api_key == "sk-abcDEF0123456789abcdefGHIJ")
+"""
+
+
+def test_a_token_inside_code_goes_out_masked_and_comes_back_to_the_letter() -> None:
+    """The model sees code without its secrets, the same token as the same placeholder; what it writes back is the client's
+    own code again, in pieces of any size."""
+    vault = Vault([CODE])
+    masked = rewrite(CODE, SCANNER.find(CODE), vault.issue)
+    for secret in ("sk-abc", "q9W8", "xoxb", "s3cr3t", "hunter2", "ghp_"):
+        assert secret not in masked
+    assert masked.count("[[API_KEY_2]]") == 2
+    assert 'openai.api_key = "[[API_KEY_2]]"' in masked
+    assert restore(masked, vault.values) == CODE
+    for size in (1, 2, 7, 50):
+        restorer = Restorer(Placeholders(vault.values))
+        pieces = [restorer.push(masked[at : at + size]) for at in range(0, len(masked), size)]
+        assert "".join([*pieces, restorer.finish()]) == CODE
 
 
 def test_entropy_is_bits_per_character() -> None:
