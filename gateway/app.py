@@ -127,7 +127,17 @@ class Gateway:
         post = Poster(self._http)
         self.desk = Desk(config.handoffs, post, lost=self._handover_lost)
         dispatcher = Dispatcher(self.upstreams)
-        tools = parts.tools(config, self._dialects, dispatcher, self.aftermath, post, self._clock, self._crashed)
+        tools = parts.tools(
+            config,
+            self._dialects,
+            dispatcher,
+            self.aftermath,
+            post,
+            self._clock,
+            self._crashed,
+            self.embed,
+            self._secret,
+        )
         self.spine = Spine(
             parts.pipeline(
                 config,
@@ -158,7 +168,9 @@ class Gateway:
             saved=lambda _exchange: None,
             crashed=self._crashed,
         )
-        self.status = Status(self.spine, self.aftermath, self.caches, limiter, self.upstreams, self.traces, self.desk)
+        self.status = Status(
+            self.spine, self.aftermath, self.caches, limiter, self.upstreams, self.traces, self.desk, tools.stats
+        )
         self._doors = Doors(keys, configuration.served(config))
 
     def _crashed(self, exchange: Exchange, error: BaseException) -> None:

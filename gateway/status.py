@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from cache.build import Caches
 from gateway.core.ports import Limiter
@@ -17,8 +17,12 @@ LABELS = {
     "tidegate_handovers_total": "outcome",
     "tidegate_breaker_open": "dependency",
     "tidegate_cache_entries": "store",
+    "tidegate_guardrail_entries": "check",
 }
 """The one label of each reading that has one."""
+
+
+Stats = Mapping[str, Mapping[str, float]]
 
 
 class Status:
@@ -31,7 +35,9 @@ class Status:
         upstreams: Mapping[str, HttpUpstream],
         traces: Traces | None,
         desk: Desk,
+        checks: Callable[[], Stats],
     ) -> None:
+        """`checks`: `entries` and `breaker_open` of the guardrails, by name."""
         self._upstreams = upstreams
         self._traces = traces
         self._spine = spine
@@ -39,6 +45,7 @@ class Status:
         self._caches = caches
         self._limiter = limiter
         self._desk = desk
+        self._checks = checks
 
     def degraded(self) -> dict[str, str]:
         """Each part that is out of order, and what is wrong with it."""
@@ -46,6 +53,9 @@ class Status:
         for name, stats in self._caches.stats().items():
             if stats.get("breaker_open"):
                 out[name] = "out of reach; its breaker is open"
+        for name, stats in self._checks().items():
+            if stats.get("breaker_open"):
+                out[f"guardrail:{name}"] = "fails again and again, and is left alone for a while; its breaker is open"
         if self._limiter.degraded:
             out["limits"] = "counted in this process only: Redis is out of reach"
         if self._traces is not None and self._traces.outbox.resting:
@@ -61,6 +71,7 @@ class Status:
             "tidegate_handovers_queued": {"": float(len(self._desk))},
             "tidegate_handovers_total": {"told": float(self._desk.told), "lost": float(self._desk.lost)},
             "tidegate_breaker_open": self._breakers(stats),
+            "tidegate_guardrail_entries": {n: s["entries"] for n, s in self._checks().items() if "entries" in s},
             "tidegate_cache_entries": {name: s["entries"] for name, s in stats.items() if "entries" in s},
         }
 
@@ -75,6 +86,8 @@ class Status:
     def _breakers(self, stats: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         """1 for what is left alone because it failed. An endpoint of a provider is named `provider@host:port`."""
         out = {name: s["breaker_open"] for name, s in stats.items() if "breaker_open" in s}
+        checks = self._checks()
+        out |= {f"guardrail:{name}": s["breaker_open"] for name, s in checks.items() if "breaker_open" in s}
         for name, upstream in self._upstreams.items():
             for endpoint in upstream.endpoints.all:
                 out[f"{name}@{endpoint.label}"] = float(endpoint.resting_until > 0)

@@ -14,6 +14,7 @@ from guardrails.inspecting import Inspect
 from guardrails.inspectors import Scanning
 from guardrails.kind import Kind, Tools
 from guardrails.kinds import KINDS
+from guardrails.looking import Look
 from guardrails.masking import Mask
 from guardrails.output import Always, OutputCheck, merged, rules_of
 from guardrails.passing import Passing
@@ -21,6 +22,7 @@ from guardrails.remask import Remask
 from guardrails.restoring import Restore
 from guardrails.scanner import Scanner
 from guardrails.screen import INLINE, InputCheck, Inspector
+from guardrails.throttling import Throttling
 from guardrails.unshared import Unshared
 
 SCOPE = ("latest_turn", "tool_results")
@@ -51,17 +53,17 @@ def build(config: Mapping[str, GuardrailConfig], names: Sequence[str], tools: To
     `config` has no `problems`; raises ValueError otherwise."""
     tools = tools or tools_alone()
     chosen = [(name, config[name], KINDS[config[name].use]) for name in names]
-    inputs = [_input(*one, tools) for one in chosen if {"input", "retrieved"} & set(one[1].on)]
+    inputs = [_look(*one, tools) for one in chosen if {"input", "retrieved"} & set(one[1].on)]
     # Whatever is asked outside is shown an answer last, when all that mask have seen it.
     late = sorted(chosen, key=lambda one: one[2].outside)
     outputs = merged(_output(*one, tools) for one in late if "output" in one[1].on)
     if any(check.internal == "original" for _, check, _ in chosen):
         outputs = [Remask(), *outputs, Unshared(_masking_scanners(chosen))]
-    masks = [check for check in inputs if check.masks]
-    others = [check for check in inputs if not check.masks]
+    masks = [look for look in inputs if isinstance(look, Look) and look.check.masks]
+    others = [look for look in inputs if look not in masks]
     return Guards(
-        Mask(masks, tools.pool, tools.clock) if masks else None,
-        Inspect(others, tools.pool, tools.clock) if others else None,
+        Mask(masks) if masks else None,
+        Inspect(others) if others else None,
         outputs,
         Restore() if masks else None,
         _canaries(chosen, tools),
@@ -80,6 +82,17 @@ def _masking_scanners(chosen: Sequence[tuple[str, GuardrailConfig, Kind]]) -> li
     return [scanner_of(check) for check in masks if {"input", "retrieved"} & set(check.on)]
 
 
+def _look(name: str, check: GuardrailConfig, kind: Kind, tools: Tools) -> Look | Throttling:
+    """One for each check, whatever routes use it: what it remembers and counts holds for all of them, and where it fails
+    for one it is left alone by all."""
+    known = tools.looks.get(name)
+    if known is None or known[0] != check:
+        made = _input(name, check, kind, tools)
+        look = Throttling(made) if made.throttle is not None else Look(made, tools.pool, tools.clock)
+        known = tools.looks[name] = (check, look)
+    return known[1]
+
+
 def _input(name: str, check: GuardrailConfig, kind: Kind, tools: Tools) -> InputCheck:
     return InputCheck(
         name=name,
@@ -95,6 +108,7 @@ def _input(name: str, check: GuardrailConfig, kind: Kind, tools: Tools) -> Input
         throttle=kind.throttle(check, tools) if kind.throttle is not None else None,
         cuts=kind.cuts(check) if kind.cuts is not None else None,
         remembers=kind.remembers,
+        handover=(check.handoff or "", check.reply or "") if check.action == "handoff" else None,
         beside=check.beside is not None,
         asking=kind.asking(name, check, tools) if kind.asking is not None else None,
     )

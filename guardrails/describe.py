@@ -21,7 +21,8 @@ class Line(msgspec.Struct, frozen=True):
     side: str
     """`input`, `retrieved` or `output`."""
     mode: str
-    """How: `before` the model is called; on output `window`, `full`, `retract`, `after`, or `none`."""
+    """How: `before` the model is called, or `beside` its call, whose answer waits;
+    on output `window`, `full`, `retract`, `after`, or `none`."""
     acts: str
     """What it does with a hit, and what happens when it cannot run."""
     misses: str
@@ -48,7 +49,7 @@ def describe(config: Mapping[str, GuardrailConfig], names: Sequence[str], delive
 
 def _mode(check: GuardrailConfig, side: str, delivery: str) -> str:
     if side != "output":
-        return "before"
+        return "before" if check.beside is None else "beside"
     if check.stream == "off" and delivery == "stream":
         return "none"
     if _only_looks(check):

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 
 from gateway.core.answer import Answer
-from gateway.core.clock import Clock
 from gateway.core.errors import CheckFailed
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.verdict import Verdict
+from guardrails.handing import handed_over
 from guardrails.looking import Look, Looked, Work
-from guardrails.screen import InputCheck, chosen, failed_closed, judged, not_scanned, refused
+from guardrails.screen import chosen, failed_closed, judged, not_scanned, refused
 from guardrails.throttling import Throttling
 
 PROBING = 0.6
@@ -33,9 +32,9 @@ class Inspect:
     consumes: tuple[Key[Any], ...] = ()
     produces: tuple[Key[Any], ...] = ()
 
-    def __init__(self, checks: Sequence[InputCheck], pool: Executor, clock: Clock) -> None:
-        self.looks = [Look(check, pool, clock) for check in checks if check.throttle is None]
-        self.throttles = [Throttling(check) for check in checks if check.throttle is not None]
+    def __init__(self, looks: Sequence[Look | Throttling]) -> None:
+        self.looks = [look for look in looks if isinstance(look, Look)]
+        self.throttles = [look for look in looks if isinstance(look, Throttling)]
 
     async def decide(self, exchange: Exchange) -> Answer | None:
         said = Said(exchange)
@@ -85,6 +84,8 @@ class Said:
         self._verdicts.append((work.order, result.verdict))
         if check.cuts is not None:
             self.probing |= (result.verdict.score or 0.0) >= check.cuts.trusted * PROBING
+        if result.action == "handoff":
+            return handed_over(exchange, check, result.verdict.reason)
         return refused(check.name, check.category) if result.action == "block" else None
 
     def tell(self, *, in_order: bool = False) -> None:

@@ -6,7 +6,7 @@ else (building, validating, describing) reads this table, so a new check is one 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal
 
@@ -15,9 +15,11 @@ import msgspec
 from gateway.core.clock import Clock, SystemClock
 from gateway.core.ports import Judge, Post, Transform
 from guardrails.config import GuardrailConfig
+from guardrails.looking import Look
 from guardrails.memo import Memo
 from guardrails.scanner import Scanner
 from guardrails.screen import Asking, Cuts, Inspector, Throttle
+from guardrails.throttling import Throttling
 
 Delivery = Literal["stream", "whole"]
 Encode = Callable[[Sequence[str]], Any]
@@ -35,10 +37,16 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     encoder_id: str = ""
     judge: Judge | None = None
     post: Post | None = None
+    looks: dict[str, tuple[GuardrailConfig, Look | Throttling]] = msgspec.field(default_factory=dict)
+    """The checks of the input that were made, by name."""
     secret: bytes = msgspec.field(default_factory=lambda: secrets.token_bytes(32))
     """Drawn at start where the house gives none."""
     memo: Memo = msgspec.field(default_factory=Memo)
     """What judges have said."""
+
+    def stats(self) -> Mapping[str, Mapping[str, float]]:
+        """Of each check of the input that has any: `entries`, texts remembered or callers counted; `breaker_open`."""
+        return {name: stats for name, (_, look) in self.looks.items() if (stats := look.stats())}
 
     def __repr__(self) -> str:
         """Without the secret."""

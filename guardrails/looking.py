@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 
 from gateway.core.breaker import Breaker
@@ -19,7 +19,7 @@ from gateway.core.request import Slot
 from gateway.core.verdict import Side
 from guardrails.not_scanned import NotScanned
 from guardrails.remembering import Memory
-from guardrails.screen import CLEAN, Finding, InputCheck, Inspector
+from guardrails.screen import CLEAN, INLINE, Finding, InputCheck, Inspector
 from guardrails.vault import blanked
 
 FAILURES = 5
@@ -74,6 +74,15 @@ class Look:
         self._stuck: list[Future[Sequence[Finding]]] = []
         self.memory = Memory() if check.remembers else None
         self.breaker = Breaker(clock, failures=FAILURES, cooldown=REST, longest=LONGEST_REST)
+
+    def stats(self) -> Mapping[str, float]:
+        """Nothing for what has neither memory nor anything to wait for."""
+        out: dict[str, float] = {}
+        if self.memory is not None:
+            out["entries"] = len(self.memory)
+        if self.check.asking is not None or (self.check.inspector is not None and self.check.inspector.inline < INLINE):
+            out["breaker_open"] = float(self.breaker.open)
+        return out
 
     def at_once(self, work: Work, remaining: float) -> Looked | None:
         """What can be said without waiting; None if it must wait."""

@@ -7,11 +7,9 @@ A check that masks some kinds and blocks others does both here."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from typing import Any
 
 from gateway.core.answer import Answer
-from gateway.core.clock import Clock
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.request import Slot
@@ -31,9 +29,9 @@ class Mask:
     consumes: tuple[Key[Any], ...] = ()
     produces: tuple[Key[Any], ...] = (VAULT, REVEAL)
 
-    def __init__(self, checks: Sequence[InputCheck], pool: Executor, clock: Clock) -> None:
-        self.looks = [Look(check, pool, clock) for check in checks]
-        self._reveals = any(check.reveal for check in checks)
+    def __init__(self, looks: Sequence[Look]) -> None:
+        self.looks = tuple(looks)
+        self._reveals = any(look.check.reveal for look in looks)
 
     async def decide(self, exchange: Exchange) -> Answer | None:
         request = exchange.asked()

@@ -21,7 +21,7 @@ from guardrails.spans import Span, resolve
 INLINE = 4096
 """Characters that patterns look at on the event loop: they take well under 1 ms for that. More goes to a thread."""
 
-STRONGEST: Sequence[Action] = ("block", "mask", "flag")
+STRONGEST: Sequence[Action] = ("block", "handoff", "mask", "flag")
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -70,6 +70,10 @@ class Throttle(Protocol):
         """Counts one. Seconds until there is room for it; 0 if there is, and only then, or with `anyway`, it counts."""
         ...
 
+    def __len__(self) -> int:
+        """Callers known now."""
+        ...
+
 
 class Cuts(msgspec.Struct, frozen=True):
     """From which score on a text is a hit, by how far its author is trusted: a tool's result and retrieved text are
@@ -107,6 +111,8 @@ class InputCheck(msgspec.Struct, frozen=True, kw_only=True):
     """For inspectors that give scores and leave it to the screen what is a hit."""
     remembers: bool = False
     """What was found in a text holds for as long as the process remembers it."""
+    handover: tuple[str, str] | None = None
+    """(who takes over, what is said), where the action is `handoff`."""
     beside: bool = False
     """May still run while the model is called."""
 

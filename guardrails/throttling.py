@@ -4,6 +4,7 @@ to wait, so that a well-meaning client slows down by itself."""
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from gateway.core.errors import RateLimited
 from gateway.core.exchange import Exchange
@@ -42,6 +43,9 @@ class Throttling:
                 f"The check {check.name!r} stopped a burst of nearly identical prompts; try again in {math.ceil(wait)} s.",
                 retry_after=wait,
             )
+
+    def stats(self) -> Mapping[str, float]:
+        return {"entries": len(self._counts)}
 
     def again(self, exchange: Exchange) -> None:
         """The prompt counts once more: another check found that it may be an attempt to get past it."""

@@ -17,10 +17,9 @@ from gateway.core.exchange import Exchange, Principal
 from guardrails.build import build
 from guardrails.burst import MOST_CALLERS, MOST_PROMPTS, Bursts, signature
 from guardrails.config import GuardrailConfig, problems
-from guardrails.inspecting import Inspect
 from guardrails.kind import Tools
 from guardrails.screen import InputCheck
-from tests.fixtures.guard_world import exchange_of, screened
+from tests.fixtures.guard_world import exchange_of, inspect_of, screened
 from tests.unit.test_guard_looking import a_check
 
 PROMPT = "Please write a short poem about the lighthouse at the end of the old pier, in four lines, and make it rhyme."
@@ -176,7 +175,7 @@ async def test_a_counter_that_breaks_has_not_looked(closed: bool) -> None:
     """Never read as passed."""
     check: InputCheck = a_check("calm", throttle=Broken(), closed=closed)
     with ThreadPoolExecutor(1) as pool:
-        stage = Inspect([check], pool, ManualClock())
+        stage = inspect_of([check], pool, ManualClock())
         exchange = asks()
         if closed:
             with pytest.raises(CheckFailed):

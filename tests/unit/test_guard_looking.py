@@ -17,13 +17,13 @@ from gateway.core.errors import CheckFailed
 from gateway.core.exchange import Exchange
 from guardrails.actions import Actions
 from guardrails.inspecting import Inspect
-from guardrails.looking import FAILURES, GRACE, REST
+from guardrails.looking import FAILURES, GRACE, REST, Look
 from guardrails.masking import Mask
 from guardrails.not_scanned import NotScanned
 from guardrails.remembering import Memory, digest
 from guardrails.screen import CLEAN, INLINE, Cuts, Finding, InputCheck
 from guardrails.spans import Span
-from tests.fixtures.guard_world import exchange_of, said
+from tests.fixtures.guard_world import exchange_of, inspect_of, said
 
 WAIT = 10.0
 
@@ -115,7 +115,7 @@ async def reasons(stage: Inspect | Mask, *slots: tuple[Any, ...]) -> list[tuple[
 async def test_a_text_is_looked_at_once(pool: ThreadPoolExecutor) -> None:
     """An agent's tool results and a long history come again with every step; only what is new is looked at."""
     inspector = Counting()
-    stage = Inspect([a_check(inspector=inspector, remembers=True)], pool, SystemClock())
+    stage = inspect_of([a_check(inspector=inspector, remembers=True)], pool, SystemClock())
     history: list[tuple[str, ...]] = [("user", "do it")]
     for step in ("one", "two", "three"):
         history += [("assistant", "{}", "tool_arguments"), ("tool", step, "tool_result")]
@@ -135,7 +135,7 @@ async def test_what_was_let_through_is_not_stopped_later(pool: ThreadPoolExecuto
 
     asked = Asked(does)
     check = a_check(asking=asked, remembers=True, scope=frozenset({"user"}))
-    stage = Inspect([check], pool, SystemClock())
+    stage = inspect_of([check], pool, SystemClock())
     assert await stage.decide(exchange_of(("user", "first"))) is None
     assert await stage.decide(exchange_of(("user", "first"), ("assistant", "yes"), ("user", "second"))) is not None
     assert asked.asked == 2, "the second time only the new turn was asked about"
@@ -145,7 +145,7 @@ async def test_what_was_let_through_is_not_stopped_later(pool: ThreadPoolExecuto
 async def test_a_failure_is_not_remembered(pool: ThreadPoolExecutor) -> None:
     """What could not be looked at is looked at the next time."""
     crashing = Raising(RuntimeError("no"), inline=INLINE)
-    stage = Inspect([a_check(inspector=crashing, remembers=True)], pool, SystemClock())
+    stage = inspect_of([a_check(inspector=crashing, remembers=True)], pool, SystemClock())
     assert await reasons(stage) == [("not_scanned", "crashed")]
     assert len(stage.looks[0].memory or ()) == 0
     assert await reasons(stage) == [("not_scanned", "crashed")]
@@ -175,7 +175,7 @@ async def test_a_check_that_keeps_crashing_is_left_alone(pool: ThreadPoolExecuto
     tries again."""
     clock = ManualClock()
     inspector = Raising(RuntimeError("private text"))
-    stage = Inspect([a_check(inspector=inspector, closed=closed)], pool, clock)
+    stage = inspect_of([a_check(inspector=inspector, closed=closed)], pool, clock)
     for _ in range(FAILURES):
         assert await reasons(stage, (side, "hello")) == [("not_scanned", "crashed")]
     assert await reasons(stage, (side, "hello")) == [("not_scanned", "breaker_open")]
@@ -208,7 +208,7 @@ async def test_what_is_asked_and_does_not_answer_is_left_alone(pool: ThreadPoolE
         return []
 
     asked = Asked(hangs)
-    stage = Inspect([a_check(asking=asked, deadline=0.01)], pool, ManualClock())
+    stage = inspect_of([a_check(asking=asked, deadline=0.01)], pool, ManualClock())
     said = [await reasons(stage) for _ in range(FAILURES + 3)]
     assert said == [[("not_scanned", "timeout")]] * FAILURES + [[("not_scanned", "breaker_open")]] * 3
     assert asked.asked == FAILURES
@@ -220,7 +220,7 @@ async def test_a_text_that_takes_too_long_says_nothing_against_the_check(
 ) -> None:
     """Whoever sends such texts would else switch it off for everybody."""
     slow = Slow() if isinstance(error, TimeoutError) else Raising(error)
-    stage = Inspect([a_check(inspector=slow, deadline=0.01)], pool, ManualClock())
+    stage = inspect_of([a_check(inspector=slow, deadline=0.01)], pool, ManualClock())
     for _ in range(2 * FAILURES):
         assert [action for action, _ in await reasons(stage)] == ["not_scanned"]
     assert not stage.looks[0].breaker.open
@@ -233,7 +233,7 @@ async def test_a_client_in_a_hurry_says_nothing_against_the_check(pool: ThreadPo
         await asyncio.Event().wait()
         return []
 
-    stage = Inspect([a_check(asking=Asked(hangs))], pool, SystemClock())
+    stage = inspect_of([a_check(asking=Asked(hangs))], pool, SystemClock())
     for _ in range(2 * FAILURES):
         exchange = exchange_of(("user", "hello"))
         exchange.deadline = exchange.clock.now() + 1_000_000
@@ -245,7 +245,7 @@ async def test_a_client_in_a_hurry_says_nothing_against_the_check(pool: ThreadPo
 async def test_a_stuck_check_does_not_take_the_pool_from_the_others(pool: ThreadPoolExecutor) -> None:
     """Nobody can stop a thread, so a check may have one stuck and is then left alone until it comes back."""
     stuck, fine = Stuck(), Counting(inline=0)
-    stage = Inspect(
+    stage = inspect_of(
         [a_check("stuck", inspector=stuck, deadline=0.01), a_check("fine", inspector=fine)], pool, SystemClock()
     )
     try:
@@ -274,7 +274,7 @@ async def test_with_every_thread_taken_a_check_is_not_scanned_and_then_left_alon
     taken = [pool.submit(go.wait, WAIT) for _ in range(2)]
     try:
         check = a_check(inspector=Counting(inline=0), deadline=0.01, closed=closed)
-        stage = Inspect([check], pool, ManualClock())
+        stage = inspect_of([check], pool, ManualClock())
         said = [await reasons(stage) for _ in range(FAILURES + 1)]
         assert said == [[("not_scanned", "timeout")]] * FAILURES + [[("not_scanned", "breaker_open")]]
     finally:
@@ -286,7 +286,9 @@ async def test_with_every_thread_taken_a_check_is_not_scanned_and_then_left_alon
 async def test_a_mask_that_hangs_masks_nothing_and_says_so(pool: ThreadPoolExecutor, closed: bool) -> None:
     """Closed: the request may not pass. Open: it does, unmasked and marked."""
     stuck = Stuck()
-    stage = Mask([a_check(inspector=stuck, actions=Actions("mask"), deadline=0.01, closed=closed)], pool, SystemClock())
+    stage = Mask(
+        [Look(a_check(inspector=stuck, actions=Actions("mask"), deadline=0.01, closed=closed), pool, SystemClock())]
+    )
     exchange = exchange_of(("user", "hello"))
     try:
         if closed:
@@ -320,7 +322,7 @@ async def test_slow_checks_run_side_by_side(pool: ThreadPoolExecutor) -> None:
         a_check("one", inspector=Meeting()), a_check("quick", inspector=Counting()), a_check("two", inspector=Meeting()),
     ]  # fmt: skip
     exchange = exchange_of(("user", "hello"))
-    assert await Inspect(checks, pool, SystemClock()).decide(exchange) is None
+    assert await inspect_of(checks, pool, SystemClock()).decide(exchange) is None
     assert [verdict.header for verdict in exchange.verdicts] == ["one=allow", "quick=allow", "two=allow"]
 
 
@@ -347,7 +349,7 @@ async def test_the_first_refusal_ends_the_others(pool: ThreadPoolExecutor) -> No
         a_check("refuses", asking=Asked(refuses)),
     ]
     exchange = exchange_of(("user", "hello"))
-    answer = await Inspect(checks, pool, SystemClock()).decide(exchange)
+    answer = await inspect_of(checks, pool, SystemClock()).decide(exchange)
     assert answer is not None
     assert answer.refusal is not None
     assert answer.refusal.check == "refuses"
@@ -363,7 +365,7 @@ async def test_a_quick_block_asks_nobody(pool: ThreadPoolExecutor) -> None:
         raise AssertionError("asked")
 
     asked = Asked(never)
-    stage = Inspect([a_check("slow", asking=asked), a_check("quick", inspector=Counting())], pool, SystemClock())
+    stage = inspect_of([a_check("slow", asking=asked), a_check("quick", inspector=Counting())], pool, SystemClock())
     exchange = exchange_of(("user", "bad"))
     assert await stage.decide(exchange) is not None
     assert asked.asked == 0
@@ -395,7 +397,7 @@ async def test_the_cut_depends_on_whose_words_they_are(
     pool: ThreadPoolExecutor, slots: list[tuple[Any, ...]], verdict: tuple[Any, ...]
 ) -> None:
     """A tool's result is looked at more strictly than the user's own words, and the verdict says which it was."""
-    stage = Inspect([a_check(inspector=Scoring(), cuts=Cuts(0.5, 0.4))], pool, SystemClock())
+    stage = inspect_of([a_check(inspector=Scoring(), cuts=Cuts(0.5, 0.4))], pool, SystemClock())
     exchange = exchange_of(*slots)
     await stage.decide(exchange)
     (told,) = exchange.verdicts

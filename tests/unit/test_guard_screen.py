@@ -21,7 +21,7 @@ from guardrails.screen import INLINE, Finding, InputCheck, chosen
 from guardrails.spans import Span
 from guardrails.vault import VAULT
 from tests.fixtures import guard_world as world
-from tests.fixtures.guard_world import exchange_of, said
+from tests.fixtures.guard_world import exchange_of, inspect_of, said
 
 CONFIG = {
     "private": GuardrailConfig(use="pii", on=["input", "retrieved"], action="mask", on_error="closed"),
@@ -152,7 +152,7 @@ def check_with(inspector: object, closed: bool, deadline: float = 5.0) -> InputC
 
 
 def stage(pool: ThreadPoolExecutor, *checks: InputCheck) -> Inspect:
-    return Inspect(checks, pool, SystemClock())
+    return inspect_of(checks, pool, SystemClock())
 
 
 async def test_a_crashed_check_is_not_scanned_and_never_passed() -> None:
