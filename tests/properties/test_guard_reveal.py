@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.events import Event, Reasoning, Text
+from gateway.core.ports import Transform
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
 from guardrails.own_values import OwnValues, folded
@@ -22,6 +23,7 @@ CONFIG = {
 }  # fmt: skip
 GUARDS = build(CONFIG, ["private"])
 REMASK = GUARDS.checks[0]
+BACK: list[Transform] = [REMASK, *([GUARDS.restore] if GUARDS.restore else [])]
 VALUES = ["bob@example.com", "bob@example.community", "4111 1111 1111 1111", "Ann Lee", "Ann", "Al"]
 ASKED = "; ".join(VALUES)
 PIECES = [*VALUES, "BOB@example.com", "ann lee", "bo", "b@", "example", ".com", "munity", "4111 ", "A", "l", "n", " ", "x", "é", "İ", "\n", '"', "\\", "[[", "[[NAME_1]]"]  # fmt: skip
@@ -72,7 +74,7 @@ async def test_no_original_is_seen_and_none_is_lost(
     masked = await through(exchange, [REMASK], events)
     assert not standing(told(masked))
     if "[[" not in text:  # the model's own brackets may be taken for ours
-        assert told(await through(exchange, [REMASK, GUARDS.restore], events)) == text
+        assert told(await through(exchange, BACK, events)) == text
 
 
 @given(st.data(), TEXTS, st.booleans())
@@ -87,7 +89,7 @@ async def test_arguments_stay_json_and_say_the_same(data: st.DataObject, text: s
     assert not standing(masked["a"])
     assert not standing(masked["b"][0])
     if "[[" not in text:
-        out = arguments_of(await through(exchange, [REMASK, GUARDS.restore], events))
+        out = arguments_of(await through(exchange, BACK, events))
         assert json.loads(out) == {"a": text, "b": [text]}
 
 

@@ -115,6 +115,7 @@ async def test_no_order_of_calls_lets_an_original_out(
         return Passing(push)
 
     client = MemoryClient(exchange)
+    assert GUARDS.restore is not None
     checks = [*GUARDS.checks, Making(spy), GUARDS.restore]
     delivery = Delivery(exchange, client, checks, DIALECTS["openai"].outlet, lambda _usage, _target: None)
     dispatcher = Dispatcher(known, sleep=lambda _seconds: asyncio.sleep(0))  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -134,13 +135,15 @@ async def test_the_copy_is_what_the_client_sent(dialect: str) -> None:
 async def test_it_says_nothing_of_what_it_knows() -> None:
     """Not when printed, alone or in the facts."""
     exchange = await asked(("user", f"I am {BOB}"))
-    assert BOB not in repr(exchange.facts) + repr(exchange.facts.get(REVEAL)) + repr(exchange)
+    reveal = exchange.facts.get(REVEAL)
+    assert reveal is not None
+    assert BOB not in repr(exchange.facts) + repr(reveal) + repr(exchange)
 
 
 # --- the answer
 
 
-async def answered(exchange: Exchange, events: list[Event], *names: str, revealed: bool = True) -> list[Event]:
+async def answered(exchange: Exchange, events: Sequence[Event], *names: str, revealed: bool = True) -> list[Event]:
     """What comes out before `restore`."""
     exchange.revealed = revealed
     return await through(exchange, build(CONFIG, ["mail", "cards", *names]).checks, events)
@@ -159,6 +162,7 @@ async def test_the_client_gets_what_the_model_wrote() -> None:
     exchange = await asked(("user", f"I am {BOB}"))
     exchange.revealed = True
     guards = build(CONFIG, ["mail", "cards"])
+    assert guards.restore is not None
     said_it = f"{BOB}, or BOB@Example.COM"
     out = await through(exchange, [*guards.checks, guards.restore], answer([said_it]))
     assert text_of(out) == said_it
