@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from gateway.core.request import Request
+from guardrails.links import HOST
 
 MAX_HOSTS = 1_000
 """Of one request. What comes after is not allowed."""
 
 _LINK = re.compile(
-    r"(?:(?i:https?|ftps?|wss?):)?//([\w.-]{1,253})(?::[0-9]{1,5})?(?![\w.@:\\-])"
+    rf"//(?:[^\s/?#@\"'<>\\]{{0,256}}@)?({HOST})(?::[0-9]{{1,5}})?(?![\w.@:\\$-])"
     r"|(?<![\w.@-])(?i:(www\.[\w.-]{1,249}))(?![\w@:\\-])"
 )
 _PLACEHOLDER = re.compile(r"\[\[[A-Z][A-Z0-9_]*_[0-9]+\]\]")

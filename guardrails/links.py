@@ -25,7 +25,12 @@ _SLASHES = re.compile(r"[/\\]+")
 _OPENER = re.compile(
     r"(?:[=(:,\[]\s?(?P<quote>[\"'])|\((?P<angle><)|(?P<string>\0))\s?(?:[A-Za-z][A-Za-z0-9+.-]{0,31}:)?\Z"
 )
-_HOST = re.compile(r"([\w.-]{1,253})(?::[0-9]{1,5})?\\?")
+HOST = r"[\w.${}-]{1,253}"
+"""`{host}` and `${HOST}` too: in code, where they stand for a host."""
+_PORT = "(?::[0-9]{1,5})?"
+_HOST = re.compile(rf"(?:[\w.~%!$&'()*+,;=:-]*@)?({HOST}){_PORT}\\?")
+_BEHIND_USER = re.compile(rf"[^@\\]*@({HOST}){_PORT}")
+_AHEAD_END = re.compile(r"[\s\"<>`\\/?#\0]")
 _SPACE = re.compile(r"\s+")
 _JSON = re.compile(r'"|\\(?:u[0-9a-fA-F]{4}|[^u])|\\(?:u[0-9a-fA-F]{0,3})?\Z', re.DOTALL)
 _SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": " ", "f": " "}
@@ -69,6 +74,15 @@ class Links:
         if self._authority is not None or self._starting or len(self._hosts) > MAX_NESTED:
             return True
         return not all(host and allowed(host) for host in self._hosts)
+
+    @property
+    def in_host(self) -> bool:
+        """Before the end of a link's host, so that whose link it is may still be to be said."""
+        return self._inside and (self._starting or self._authority is not None)
+
+    def takes(self, host: str, allowed: Allowed) -> bool:
+        """Is it a link, to `host`, that values may stand in? As far as the links that it is within go, too."""
+        return bool(host) and allowed(host) and all(other and allowed(other) for other in self._hosts)
 
     def feed(self, text: str) -> None:
         """What comes next, as it stands in the text."""
@@ -154,6 +168,19 @@ class Links:
         if match is None:
             return len(text)
         return self._end(match) if match["end"] else self._begin(match)
+
+
+def host_ahead(text: str, at: int, final: bool) -> str | None:
+    """The host of the link in whose user part (`//name:secret@host/`) the place `at` is: "" if it is not in one, None if
+    that is not to be seen yet. `final`: no more text will come."""
+    stop = _AHEAD_END.search(text, at, at + _MAX_HOST)
+    if stop is None and not final:
+        return "" if len(text) - at >= _MAX_HOST else None
+    end = stop.start() if stop is not None else len(text)
+    if stop is not None and stop[0] == "\\" and text[end + 1 : end + 2] != "/":
+        return "" if final or end + 1 < len(text) else None
+    match = _BEHIND_USER.fullmatch(text[at:end].rstrip("'),;]."))
+    return match[1].lower() if match is not None else ""
 
 
 def _ending(text: str) -> str:

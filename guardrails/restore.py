@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from guardrails.link_hosts import Allowed
-from guardrails.links import Links
+from guardrails.links import Links, host_ahead
 from guardrails.vault import escaped
 
 _MAX_SPACES = 2
@@ -73,13 +73,17 @@ class Restorer:
             end, placeholder = self._match(text, at)
             if end == _UNDECIDED and not final:
                 break
-            if end >= 0:
-                out.append(self._as_it_stands(text[done:at]))
-                out.append(self._original(placeholder, text[at:end]))
-                done = end
-                at = _next_start(text, end)
-            else:
+            if end < 0:
                 at = _next_start(text, at + 1)
+                continue
+            out.append(self._as_it_stands(text[done:at]))
+            done = at
+            restored = self._original(placeholder, text, at, end, final)
+            if restored is None:
+                break
+            out.append(restored)
+            done = end
+            at = _next_start(text, end)
         stop = at if at >= 0 else len(text)
         self.held = text[stop:]
         out.append(self._as_it_stands(text[done:stop]))
@@ -89,12 +93,21 @@ class Restorer:
         self._links.feed(text)
         return text
 
-    def _original(self, placeholder: str, written: str) -> str:
-        """The value, unless this is inside a link that is not the client's own. `written`: the model's spelling."""
-        if self._links.refuses(self._known.allowed):
+    def _original(self, placeholder: str, text: str, at: int, end: int, final: bool) -> str | None:
+        """The value for the placeholder at `text[at:end]`, or what the model wrote, where it is in a link that is not the
+        client's own. None if that is not to be seen yet."""
+        links, allowed = self._links, self._known.allowed
+        if links.in_host:
+            host = host_ahead(text, end, final)
+            if host is None:
+                return None
+            if links.takes(host, allowed):
+                links.say("x")  # and not the value, whose slashes would seem to end the user part
+                return self._values[placeholder]
+        if links.refuses(allowed):
             self._known.refused += 1
-            return self._as_it_stands(written)
-        self._links.say(self._known.plain[placeholder])
+            return self._as_it_stands(text[at:end])
+        links.say(self._known.plain[placeholder])
         return self._values[placeholder]
 
     def _match(self, text: str, at: int) -> tuple[int, str]:

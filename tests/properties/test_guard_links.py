@@ -171,6 +171,24 @@ def test_a_tool_call_to_another_host_is_refused_and_said() -> None:
     assert warnings == ["restore: 1 placeholder(s) left in links to other hosts"]
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(["ok.example", "a.ok.example:5432", "evil.example", "ok.example.evil.example", "ok.example\\@evil.example", "ok.example@evil.example",
+                     "ok.example'.evil.example", "ok.example,evil.example", "", "[[PERSON_1]]", "é" * 300 + ".example"]),
+    st.sampled_from(["[[EMAIL_ADDRESS_1]]", "app:[[EMAIL_ADDRESS_1]]", "[[EMAIL_ADDRESS_1]]:x", "[[EMAIL_ADDRESS_1]]:[[EMAIL_ADDRESS_1]]"]),
+    st.sampled_from(["/db", "?x", "", "')\n", '"', " and", "\\/db"]), PLACES,
+)  # fmt: skip
+def test_credentials_stand_before_the_hosts_that_may_have_them(
+    host: str, user: str, end: str, places: list[int]
+) -> None:
+    """`postgres://name:secret@host/` is restored if that host is allowed, however it is cut, and stays masked otherwise: the
+    host is waited for."""
+    text = f"at postgres://{user}@{host}{end}"
+    allowed = host in ("ok.example", "a.ok.example:5432")
+    for chunks in (cut(text, places), list(text)):
+        assert restored(chunks) == (text.replace("[[EMAIL_ADDRESS_1]]", EMAIL) if allowed else text)
+
+
 def test_percent_encoded_placeholders_are_left_alone() -> None:
     """`%5B%5B...%5D%5D` is restored nowhere, not even where the host is allowed: its value would stand there unencoded."""
     text = "https://ok.example/?q=%5B%5BEMAIL_ADDRESS_1%5D%5D %5B%5BEMAIL_ADDRESS_1%5D%5D"
