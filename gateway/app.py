@@ -112,17 +112,7 @@ class Gateway:
         self.caches = parts.caches(config, self._secret, self._clock, self.embed)
         keys = parts.authenticator(config, self._base, self._host, self._clock, self._keys_failed)
         limiter = parts.limiter(self.caches, self._clock)
-        self.aftermath = Aftermath(
-            [
-                logs.LogLine(self.logger, self._pseudonyms),
-                self.metrics,
-                ChargeTokens(limiter),
-                *([self.traces] if self.traces else []),
-                self.recent,
-                *recorders,
-            ],
-            crashed=lambda name, error: self.logger.error("recorder failed", recorder=name, kind=type(error).__name__),
-        )
+        self.aftermath = self._recorded([ChargeTokens(limiter), *recorders])
         concurrency = Concurrency()
         post = Poster(self._http)
         self.desk = Desk(config.handoffs, post, lost=self._handover_lost)
@@ -172,6 +162,13 @@ class Gateway:
             self.spine, self.aftermath, self.caches, limiter, self.upstreams, self.traces, self.desk, tools.stats
         )
         self._doors = Doors(keys, configuration.served(config))
+
+    def _recorded(self, more: Sequence[Recorder]) -> Aftermath:
+        own: list[Recorder] = [logs.LogLine(self.logger, self._pseudonyms), self.metrics, self.recent]
+        return Aftermath(
+            [*own, *([self.traces] if self.traces else []), *more],
+            crashed=lambda name, error: self.logger.error("recorder failed", recorder=name, kind=type(error).__name__),
+        )
 
     def _crashed(self, exchange: Exchange, error: BaseException) -> None:
         logs.crash(self.logger, exchange, error)
