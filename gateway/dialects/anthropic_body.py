@@ -8,6 +8,7 @@ from typing import Any
 from gateway.core.events import ChoiceFinished, Event, Finished, Started, Unknown
 from gateway.dialects.anthropic_extra import NAME, canonical_reason, usage_of, wrap
 from gateway.dialects.anthropic_inlet import text_events, thinking_events, tool_event
+from gateway.dialects.anthropic_unknown import beside
 from gateway.dialects.json_codec import encode
 
 _KNOWN = frozenset({"id", "type", "role", "model", "content", "usage", "stop_reason", "stop_sequence", "stop_details"})
@@ -30,6 +31,9 @@ def read_message(body: dict[str, Any]) -> Sequence[Event]:
             calls += 1
         else:
             events.append(Unknown({NAME: {"block": block}}))
+    told = [more for block in body["content"] if (more := beside(block))]
+    if told:
+        events.append(Unknown({NAME: {"beside": told}}))
     if body.get("stop_reason"):
         stop = {name: body.get(name) for name in _STOP if name in body}
         events.append(ChoiceFinished(canonical_reason(str(body["stop_reason"])), 0, {NAME: {"stop": stop}}))

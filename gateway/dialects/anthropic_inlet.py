@@ -27,7 +27,7 @@ from gateway.core.events import (
 )
 from gateway.core.ports import Inlet
 from gateway.dialects.anthropic_extra import NAME, canonical_reason, usage_of, wrap
-from gateway.dialects.anthropic_unknown import UnknownBlock
+from gateway.dialects.anthropic_unknown import UnknownBlock, unread
 from gateway.dialects.json_codec import UNREADABLE, Unreadable, decode, decode_lenient, encode
 from gateway.dialects.sse_parser import MAX_EVENT, SseParser
 from gateway.dialects.upstream_faults import in_stream
@@ -142,9 +142,11 @@ class StreamInlet:
 
     def _events(self, kind: Any, event: dict[str, Any]) -> Sequence[Event]:
         if kind == "content_block_delta":
-            return self._delta(event["index"], event["delta"])
+            delta = event["delta"]
+            return (*self._delta(event["index"], delta), *unread(event, delta))
         if kind == "content_block_start":
-            return self._begin(event["index"], event["content_block"])
+            block = event["content_block"]
+            return (*self._begin(event["index"], block), *unread(event, block))
         if kind == "content_block_stop":
             return self._stop(event["index"])
         if kind == "message_delta":

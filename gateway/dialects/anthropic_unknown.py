@@ -1,11 +1,40 @@
 """Content blocks no check reads (server tools and their results, redacted thinking, whatever comes next): put together as
-they stream, so that they can be held, folded and given back whole."""
+they stream, so that they can be held, folded and given back whole. And fields that nobody knows on blocks that are
+known: they are relayed with them, so checks must see them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from gateway.core.events import Unknown
+from gateway.dialects.anthropic_extra import NAME
 from gateway.dialects.json_codec import UNREADABLE, decode
+
+_READ = {
+    "text": frozenset({"type", "text", "citations"}),
+    "thinking": frozenset({"type", "thinking", "signature"}),
+    "text_delta": frozenset({"type", "text"}),
+    "thinking_delta": frozenset({"type", "thinking"}),
+    "input_json_delta": frozenset({"type", "partial_json"}),
+    "signature_delta": frozenset({"type", "signature"}),
+    "citations_delta": frozenset({"type", "citation"}),
+}
+"""Blocks and deltas to the fields that events are made of. Of `tool_use` all are."""
+
+
+def unread(event: dict[str, Any], inner: dict[str, Any]) -> tuple[Unknown, ...]:
+    """What a stream event of a block, and the block or delta inside, say beside what events are made of."""
+    if len(event) == 3 and len(inner) <= 2:
+        return ()
+    told = {name: event[name] for name in event if name not in ("type", "index", "delta", "content_block")}
+    told.update(beside(inner))
+    return (Unknown({NAME: {"beside": told}}),) if told else ()
+
+
+def beside(block: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a block or delta that no event is made of."""
+    read = _READ.get(block.get("type", ""))
+    return {} if read is None else {name: value for name, value in block.items() if name not in read and value}
 
 
 class UnknownBlock:

@@ -26,6 +26,7 @@ from gateway.core.ports import Inlet
 from gateway.dialects import openai_extra
 from gateway.dialects.json_codec import UNREADABLE, Unreadable, decode, decode_lenient
 from gateway.dialects.responses_extra import NAME, usage_of
+from gateway.dialects.responses_unread import unread, unread_items
 from gateway.dialects.sse_parser import MAX_EVENT, SseParser
 from gateway.dialects.upstream_faults import in_stream
 from gateway.dialects.whole_inlet import WholeInlet
@@ -58,6 +59,7 @@ def read_response(body: dict[str, Any]) -> Sequence[Event]:
             calls += 1
         else:
             events.append(Unknown({NAME: {"item": item}}))
+    events.extend(unread_items(body["output"]))
     events.extend(_ended(body, calls > 0))
     return events
 
@@ -131,7 +133,10 @@ class StreamInlet:
                 return self._fail(in_stream(wire))
             if kind == "response.failed":
                 return self._fail(in_stream(wire["response"]))
-            events = _ended(wire["response"], bool(self._calls)) if kind in _ENDS else self._events(kind, wire)
+            if kind in _ENDS:
+                events = _ended(wire["response"], bool(self._calls))
+            else:
+                events = (*self._events(kind, wire), *unread(kind, wire))
         except (AttributeError, KeyError, TypeError, ValueError):
             return self._fail(UpstreamFailed("The upstream's stream could not be read: an event has an unknown shape."))
         self._done = kind in _ENDS
