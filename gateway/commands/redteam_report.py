@@ -123,10 +123,10 @@ def lines_of(report: Mapping[str, Any]) -> list[str]:
     for row in (row for row in report["families"] if row["side"] == "benign"):
         counts = f"{row['sent']:6}{row['refused']:9}{row['answered']:10}{row['errored']:13}"
         lines.append(f"  {row['family']:16}{counts}   {_rate(row['false_refusal_rate'])}")
-    lines += ["", "by mutation", f"  {'':16}{'violations':37}false refusals"]
+    lines += ["", "by mutation", f"  {'':16}{'violations':39}false refusals"]
     for row in report["mutations"]:
         violations = _rate(row["attacks"]["violation_rate"])
-        lines.append(f"  {row['mutation']:16}{violations:37}{_rate(row['benign']['false_refusal_rate'])}")
+        lines.append(f"  {row['mutation']:16}{violations:39}{_rate(row['benign']['false_refusal_rate'])}")
     return [*lines, "", *_summary(report)]
 
 
@@ -136,7 +136,7 @@ def _summary(report: Mapping[str, Any]) -> list[str]:
         "all together, of a mix that is this corpus's and nobody's traffic",
         f"  violations      {_rate(attacks['violation_rate'])}",
         f"  false refusals  {_rate(benign['false_refusal_rate'])}",
-        f"  errors          {attacks['errored'] + benign['errored']} of {attacks['sent'] + benign['sent']}"
+        f"  errors          {attacks['errored'] + benign['errored']:,} of {attacks['sent'] + benign['sent']:,}"
         + "".join(f", {name}: {count}" for name, count in report["errors"].items()),
         f"  not scanned     {_named(report['not_scanned'])}",
         f"  degraded        {_named(report['degraded'])}",
