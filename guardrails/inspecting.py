@@ -18,7 +18,7 @@ from gateway.core.facts import Key
 from gateway.core.verdict import Verdict
 from guardrails.handing import handed_over
 from guardrails.looking import Look, Looked, Work
-from guardrails.screen import chosen, failed_closed, judged, not_scanned, refused
+from guardrails.screen import chosen, judged, left_out, not_scanned, refused
 from guardrails.throttling import Throttling
 
 PROBING = 0.6
@@ -76,12 +76,12 @@ class Said:
         micros = (exchange.clock.now() - work.start) // 1000
         findings, reason = looked
         if findings is None:
-            self._verdicts.append((work.order, not_scanned(exchange, check, work.side, reason, micros)))
-            if check.closed:
-                raise failed_closed(check)
-            return None
-        result = judged(check, work.side, work.slots, findings, exchange.asked(), micros)
+            result = not_scanned(check, work.side, reason, micros)
+        else:
+            result = judged(check, work.side, work.slots, findings, exchange.asked(), micros)
         self._verdicts.append((work.order, result.verdict))
+        if result.action == "not_scanned":
+            left_out(exchange, check)
         if check.cuts is not None:
             self.probing |= (result.verdict.score or 0.0) >= check.cuts.trusted * PROBING
         if result.action == "handoff":

@@ -25,8 +25,9 @@ from guardrails.vault import blanked
 FAILURES = 5
 REST = 10.0
 LONGEST_REST = 60.0
-OF_THE_TEXT = frozenset({"too_long", "too_many", "unclear", "busy"})
-"""Reasons for not having looked that say nothing against what was asked. (Busy is what many at one time make it.)"""
+OF_THE_TEXT = frozenset({"too_long", "too_many", "unclear", "busy", "upstream_rejected", "context_overflow"})
+"""Reasons for not having looked that say nothing against what was asked: the text was the reason, or that many were asked
+at one time. Whoever sends such would else switch the check off for everybody."""
 GRACE = 0.25
 """Seconds that a thread may go on after the deadline before it counts as stuck. Nobody can stop a thread."""
 MOST_STUCK = 1

@@ -17,7 +17,7 @@ from gateway.core.reveal import REVEAL
 from guardrails.inspecting import works_of
 from guardrails.looking import Look
 from guardrails.reveal import REVEALING, Revealing
-from guardrails.screen import InputCheck, failed_closed, judged, not_scanned, refused
+from guardrails.screen import InputCheck, judged, left_out, not_scanned, refused
 from guardrails.spans import Span, rewrite
 from guardrails.vault import VAULT, Vault, unescaped
 
@@ -40,12 +40,12 @@ class Mask:
             findings, reason = look.at_once(work, exchange.remaining()) or await look.wait(exchange, work)
             micros = (exchange.clock.now() - work.start) // 1000
             if findings is None:
-                exchange.verdicts.append(not_scanned(exchange, check, work.side, reason, micros))
-                if check.closed:
-                    raise failed_closed(check)
-                continue
-            result = judged(check, work.side, work.slots, findings, request, micros)
+                result = not_scanned(check, work.side, reason, micros)
+            else:
+                result = judged(check, work.side, work.slots, findings, request, micros)
             exchange.verdicts.append(result.verdict)
+            if result.action == "not_scanned":
+                left_out(exchange, check)
             if result.action == "block":
                 return refused(check.name, check.category)
             for slot, spans in result.masks:

@@ -47,7 +47,8 @@ class Memory:
     def keep(self, keys: Sequence[bytes], findings: Sequence[Finding]) -> None:
         """The first that was said of a text stands: a judge asked twice at once may say two things."""
         for key, finding in zip(keys, findings, strict=True):
-            self._found.setdefault(key, finding)
+            if not finding.unfinished:
+                self._found.setdefault(key, finding)
         while len(self._found) > self._most:
             self._found.popitem(last=False)
 

@@ -30,6 +30,8 @@ class Finding(msgspec.Struct, frozen=True):
     spans: Sequence[Span] = ()
     score: float | None = None
     rule: str = ""
+    unfinished: str = ""
+    """Why a part of the look was left out, if it was (`timeout`). A hit is a hit; what is none has then not passed."""
 
     @property
     def hit(self) -> bool:
@@ -125,7 +127,7 @@ class Judged(msgspec.Struct, frozen=True):
     """What findings mean for a request."""
 
     action: Action
-    """The strongest of all that was found."""
+    """The strongest of all that was found; `not_scanned` where nothing was, and something was not looked at."""
     verdict: Verdict
     masks: Sequence[tuple[Slot, Sequence[Span]]] = ()
     """What is to be hidden where; disjoint spans, in order."""
@@ -153,6 +155,9 @@ def judged(
             masks.append((slot, hidden))
         hits.append((slot, finding))
     action: Action = next((action for action in STRONGEST if tally.get(action)), "allow")
+    unfinished = next((finding.unfinished for finding in findings if finding.unfinished), "")
+    if action == "allow" and unfinished:
+        return not_scanned(check, side, unfinished, micros)
     slot, worst = max(hits or zip(slots, findings, strict=True), key=lambda hit: _score(hit[1]))
     reason = worst.rule
     if check.cuts is not None and action != "allow" and untrusted(slot):
@@ -206,15 +211,16 @@ def refused(name: str, category: str) -> Answer:
     return Answer(kind="refused", refusal=Refusal(name, category, message))
 
 
-def not_scanned(exchange: Exchange, check: InputCheck, side: Side, reason: str, micros: int) -> Verdict:
-    """The verdict on a check that could not look. `failed_closed` says what that means."""
-    if not check.closed:
-        exchange.degraded.append(f"guardrail:{check.name}")
-    return Verdict(check.name, "not_scanned", side, 0, check.category, None, reason, micros)
+def not_scanned(check: InputCheck, side: Side, reason: str, micros: int) -> Judged:
+    """The verdict on a check that could not look. `left_out` says what that means."""
+    return Judged("not_scanned", Verdict(check.name, "not_scanned", side, 0, check.category, None, reason, micros))
 
 
-def failed_closed(check: InputCheck) -> CheckFailed:
-    return CheckFailed(f"The check {check.name!r} could not look at the request, so it may not pass.")
+def left_out(exchange: Exchange, check: InputCheck) -> None:
+    """A check did not look. Raises CheckFailed if it must; else the request goes on, marked."""
+    if check.closed:
+        raise CheckFailed(f"The check {check.name!r} could not look at the request, so it may not pass.")
+    exchange.degraded.append(f"guardrail:{check.name}")
 
 
 def untrusted(slot: Slot) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from gateway.core.errors import RateLimited
 from gateway.core.exchange import Exchange
 from gateway.core.verdict import Action, Verdict
-from guardrails.screen import InputCheck, failed_closed, not_scanned
+from guardrails.screen import InputCheck, left_out, not_scanned
 
 
 class Throttling:
@@ -31,9 +31,8 @@ class Throttling:
             wait = self._counts.take(_caller(exchange), text)
         except Exception:
             micros = (exchange.clock.now() - start) // 1000
-            exchange.verdicts.append(not_scanned(exchange, check, "input", "crashed", micros))
-            if check.closed:
-                raise failed_closed(check) from None
+            exchange.verdicts.append(not_scanned(check, "input", "crashed", micros).verdict)
+            left_out(exchange, check)
             return
         action: Action = check.actions.default if wait else "allow"
         micros = (exchange.clock.now() - start) // 1000
