@@ -402,3 +402,29 @@ async def test_the_cut_depends_on_whose_words_they_are(
     await stage.decide(exchange)
     (told,) = exchange.verdicts
     assert (told.action, told.count, told.score, told.reason) == verdict
+
+
+class Unfinished:
+    """Scores, but had no time for all of it."""
+
+    inline = INLINE
+
+    def inspect(self, texts: Sequence[str], until: float) -> Sequence[Finding]:
+        return [Finding((), float(text), "", "timeout") for text in texts]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_a_look_left_unfinished_has_not_passed(pool: ThreadPoolExecutor, closed: bool) -> None:
+    """A hit is a hit all the same; what is none was not scanned, and is looked at again the next time."""
+    check = a_check(inspector=Unfinished(), cuts=Cuts(0.5, 0.4), closed=closed, remembers=True)
+    stage = inspect_of([check], pool, SystemClock())
+    assert await reasons(stage, ("user", "0.1")) == [("not_scanned", "timeout")]
+    assert await reasons(stage, ("user", "0.6")) == [("block", "")]
+    assert len(stage.looks[0].memory or ()) == 0
+    exchange = exchange_of(("user", "0.1"))
+    if closed:
+        with pytest.raises(CheckFailed):
+            await stage.decide(exchange)
+    else:
+        assert await stage.decide(exchange) is None
+        assert exchange.degraded == ["guardrail:guard"]
