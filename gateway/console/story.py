@@ -128,7 +128,8 @@ def _ended(receipt: Receipt) -> str:
     text = f"{OUTCOMES.get(receipt.outcome, receipt.outcome)} ({receipt.outcome}"
     text += f": {receipt.error}" if receipt.error else ""
     text += f"), HTTP {receipt.status}" if receipt.status else "), nothing was sent"
-    return text + (f", {receipt.answer} answer" if receipt.answer else "")
+    text += f", {receipt.answer} answer" if receipt.answer else ""
+    return text + (f", handed over to {receipt.handoff} ({receipt.handoff_reason})" if receipt.handoff else "")
 
 
 def _took(receipt: Receipt) -> str:

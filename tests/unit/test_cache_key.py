@@ -4,6 +4,8 @@ import pytest
 
 from cache.key import Keyer, Scope, exact_id, owner_of
 from gateway.core.plan import ModelPlan, Plan, Target
+from gateway.core.request import Request
+from gateway.core.reveal import REVEAL
 from tests.fixtures.cache_world import PLAN, SECRET, chat, exchange
 
 KEYER = Keyer(SECRET, "user")
@@ -110,6 +112,34 @@ def test_a_partition_is_all_but_the_question() -> None:
     assert parts[0] == parts[1] != parts[2]
     assert second.asked().slots[0].text == "two"
     assert parts[1] != KEYER.partition(second, second.asked().slots[0], "other encoder")
+
+
+class Shown:
+    """What one exchange has masked, and may show to some targets."""
+
+    def __init__(self, **originals: str) -> None:
+        self._originals = originals
+
+    def request(self, masked: Request) -> Request:
+        return masked
+
+    def originals(self) -> dict[str, str]:
+        return self._originals
+
+
+def test_originals_that_a_target_may_see_are_part_of_the_key() -> None:
+    """The same masked request with other originals is another question to whoever sees them."""
+
+    def keys(**originals: str) -> tuple[str | None, str | None]:
+        made = exchange("I am [[NAME_1]]")
+        if originals:
+            made.facts.put(REVEAL, Shown(**originals))
+        return KEYER.exact(made), KEYER.partition(made, made.asked().slots[0], "enc")
+
+    told = [keys(), keys(name="Ann"), keys(name="Bob")]
+    assert len({key for pair in told for key in pair}) == 6
+    assert keys(name="Ann") == told[1]
+    assert not any("Ann" in str(key) for pair in told for key in pair)
 
 
 def test_an_entrys_id_is_short_and_of_its_kind() -> None:

@@ -57,6 +57,25 @@ def test_it_tells_what_was_tried_and_why() -> None:
     ]
 
 
+def test_it_tells_who_saw_originals_and_who_takes_over() -> None:
+    """A call that was sent what is masked elsewhere says so, and no other; the end names the people and the reason."""
+    first, second = RESCUED.attempts
+    told = story(
+        msgspec.structs.replace(
+            RESCUED,
+            attempts=(first, msgspec.structs.replace(second, revealed=True)),
+            answer="handoff",
+            handoff="people",
+            handoff_reason="check:grounded",
+        )
+    )
+    assert [("originals sent to internal target" in line) for line in told if "HTTP" in line and " ms  " in line] == [
+        False,
+        True,
+    ]
+    assert any(line.endswith("handoff answer, handed over to people (check:grounded)") for line in told)
+
+
 @LAW
 @given(receipts())
 def test_any_receipt_is_told(receipt: Receipt) -> None:
