@@ -38,8 +38,9 @@ def _sides(check: GuardrailConfig) -> Found:
     for entity, action in actions_of(check).by_kind.items():
         if action not in kind.actions and action != "allow":
             yield f".actions.{entity}", f"{check.use!r} cannot {action}; it can {', '.join(sorted(kind.actions))}"
-    if check.beside is not None and (masks(check) or not {"input", "retrieved"} & set(check.on)):
-        yield ".beside", "only a check of the input that masks nothing can go on while the model is called"
+    beside = does(check) <= {"block", "flag", "allow"} and {"input", "retrieved"} & set(check.on)
+    if check.beside is not None and not beside:
+        yield ".beside", "only a check of the input that blocks or flags can go on while the model is called"
 
 
 def _keys(check: GuardrailConfig) -> Found:
@@ -143,6 +144,10 @@ def _then(check: GuardrailConfig) -> Found:
         yield ".reply", "missing: write what is said instead"
     if "handoff" in steps and not check.handoff:
         yield ".handoff", "missing: write who takes over"
+    if check.action == "handoff":
+        if not check.handoff:
+            yield ".handoff", "missing: write who takes over"
+        return
     if check.reply is not None and not {"reply", "handoff"} & set(steps):
         yield ".reply", "means nothing without `then: reply` or `then: handoff`"
     if check.handoff is not None and "handoff" not in steps:

@@ -137,7 +137,7 @@ def judged(
     check: InputCheck, side: Side, slots: Sequence[Slot], findings: Sequence[Finding], request: Request, micros: int
 ) -> Judged:
     """One verdict for all: the strongest action, how often, and how often the weaker ones."""
-    if check.cuts is None and not _any_span(findings):
+    if check.cuts is None and not _eventful(findings):
         worst = max(findings, key=_score) if len(findings) > 1 else findings[0]
         score = _rounded(worst.score)
         return Judged("allow", Verdict(check.name, "allow", side, 0, check.category, score, worst.rule, micros))
@@ -169,9 +169,9 @@ def judged(
     return Judged(action, verdict, masks)
 
 
-def _any_span(findings: Sequence[Finding]) -> bool:
+def _eventful(findings: Sequence[Finding]) -> bool:
     for finding in findings:  # noqa: SIM110 - a generator costs more than all the rest
-        if finding.spans:
+        if finding.spans or finding.unfinished:
             return True
     return False
 

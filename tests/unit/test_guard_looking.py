@@ -416,6 +416,8 @@ class Unfinished:
 @pytest.mark.parametrize("closed", [True, False])
 async def test_a_look_left_unfinished_has_not_passed(pool: ThreadPoolExecutor, closed: bool) -> None:
     """A hit is a hit all the same; what is none was not scanned, and is looked at again the next time."""
+    stage = inspect_of([a_check(inspector=Unfinished())], pool, SystemClock())
+    assert await reasons(stage, ("user", "0.9")) == [("not_scanned", "timeout")], "scores alone are no hits here"
     check = a_check(inspector=Unfinished(), cuts=Cuts(0.5, 0.4), closed=closed, remembers=True)
     stage = inspect_of([check], pool, SystemClock())
     assert await reasons(stage, ("user", "0.1")) == [("not_scanned", "timeout")]
