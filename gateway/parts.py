@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -33,6 +34,9 @@ from gateway.pipeline.judging import RouteJudge
 from gateway.pipeline.receive import Receive
 from gateway.providers.build import plans as build_plans
 from guardrails.kind import Tools
+
+if TYPE_CHECKING:
+    from gateway.embedding.minilm import MiniLM
 from routing.plans import Plans
 
 
@@ -42,7 +46,7 @@ def secret_of(config: Config) -> bytes:
     return given.encode() if len(given) >= 16 else secrets.token_bytes(32)
 
 
-def embedder(config: Config) -> Embed | None:
+def embedder(config: Config) -> MiniLM | None:
     """The encoder, loaded only when some route needs it. Raises ValueError saying how to build a missing one."""
     if not configuration.needs_embedding(config):
         return None
@@ -103,11 +107,21 @@ def tools(
     post: Post,
     clock: Clock,
     crashed: Callable[[Exchange, BaseException], None],
+    embed: MiniLM | None,
+    secret: bytes,
 ) -> Tools:
     """What checks may use of the house: its models through `dispatcher`, and services outside through `post`."""
     plans = Plans(build_plans(config.models, config.providers))
     judge = RouteJudge(plans.get, dispatcher, dialects["openai"], aftermath, cost=target_cost, crashed=crashed)
-    return msgspec.structs.replace(guardrails.build.tools_alone(), judge=judge, post=post, clock=clock)
+    return msgspec.structs.replace(
+        guardrails.build.tools_alone(),
+        judge=judge,
+        post=post,
+        clock=clock,
+        encode=embed.encode if embed is not None else None,
+        encoder_id=embed.id if embed is not None else "",
+        secret=secret,
+    )
 
 
 def pipeline(
@@ -151,6 +165,7 @@ def pipeline(
             exact_cache=made.routes[name].exact,
             semantic_cache=made.routes[name].semantic,
             coalesce=made.routes[name].coalesce,
+            canary=guards.canary,
             checks=guards.checks,
             tap=made.routes[name].tap,
             restore=guards.restore,

@@ -12,12 +12,12 @@ from gateway.core.secret import Secret
 from gateway.core.units import Duration
 
 Use = Literal[
-    "pii", "secrets", "injection", "phrases", "prompt_leak", "json_schema", "tool_schema", "empty", "refusal",
-    "repetition", "toxicity", "burst", "classifier", "remote", "judge", "grounded",
+    "pii", "secrets", "injection", "phrases", "brand", "topic", "prompt_leak", "json_schema", "tool_schema", "empty",
+    "refusal", "repetition", "toxicity", "burst", "handover", "classifier", "remote", "judge", "grounded",
 ]  # fmt: skip
 """The keys of `guardrails.kinds.KINDS`; written out for the schema of the configuration."""
 On = Literal["input", "retrieved", "output"]
-Action = Literal["mask", "block", "flag", "repair"]
+Action = Literal["mask", "block", "flag", "repair", "handoff"]
 EntityAction = Literal["mask", "block", "allow", "log"]
 Scope = Literal["latest_turn", "user", "tool_results", "assistant"]
 StreamMode = Literal["window", "hold", "full", "audit", "retract", "off"]
@@ -132,6 +132,13 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     at_once: int | None = None
     """How many may be asked at one time, of this check; what comes beyond that is not scanned. Default 8 for models, 32 for
     services."""
+
+    phrases: list[str] | None = None
+    """How people ask for a person, beside the wordings that are known; an empty list for those alone."""
+    anger: float | None = None
+    """How annoyed a message must sound, 0 to 1. 0.6 is one strong wording, or two weaker ones."""
+    turns: int | None = None
+    """How many messages the user may have written in a conversation, before a person takes over."""
 
     limit: int | None = None
     """How many nearly identical prompts one caller may send at once; then as many again, evenly, in each `within`. Default

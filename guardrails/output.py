@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,12 +13,11 @@ from gateway.core.verdict import Verdict
 from guardrails.actions import Actions
 from guardrails.flagging import Flagged
 from guardrails.merged import Known, Part
-from guardrails.prompt_leak import Leak, system_texts
 from guardrails.rules import OutputRules, rules_of
 from guardrails.scanner import Scanner
 from guardrails.streaming import Held
 
-__all__ = ["Always", "LeakScanners", "OutputCheck", "OutputChecks", "OutputRules", "ScannerOf", "merged", "rules_of"]
+__all__ = ["Always", "OutputCheck", "OutputChecks", "OutputRules", "ScannerOf", "merged", "rules_of"]
 
 OPT_IN = "x-tidegate-stream"
 """Request header. `retract`: the client takes back what it showed when the answer's end says so."""
@@ -147,27 +145,3 @@ def merged(transforms: Iterable[Transform]) -> list[Transform]:
         elif transform is not None:
             out.append(transform)
     return out
-
-
-class LeakScanners:
-    """Scanners for system prompts, the latest few kept: applications send the same prompt again and again, and
-    making one takes milliseconds. Keeps hashes of word runs, not the prompt."""
-
-    _KEPT = 64
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[int, Leak] = OrderedDict()
-
-    def __call__(self, exchange: Exchange) -> Scanner | None:
-        texts = system_texts(exchange.asked())
-        if not texts:
-            return None
-        key = hash(texts)
-        leak = self._kept.get(key)
-        if leak is None:
-            leak = self._kept[key] = Leak(texts)
-            while len(self._kept) > self._KEPT:
-                self._kept.popitem(last=False)
-        else:
-            self._kept.move_to_end(key)
-        return leak if leak.protects else None

@@ -32,6 +32,7 @@ class RouteParts(msgspec.Struct, frozen=True, kw_only=True):
     exact_cache: Decider | None = None
     semantic_cache: Decider | None = None
     coalesce: Decider | None = None
+    canary: Decider | None = None
     verdict: Transform | None = None
     checks: Sequence[Transform] = ()
     tap: Transform | None = None
@@ -83,7 +84,8 @@ def _lane(name: str, head: Sequence[Decider], parts: RouteParts) -> Lane:
         parts.route if parts.inspect is None else (parts.inspect, parts.route),
         parts.exact_cache,  # after screening: a blocked request reads no cache
         parts.semantic_cache,
-        parts.coalesce,  # last: only what would call a model waits for an identical call under way
+        parts.coalesce,  # only what would call a model waits for an identical call under way
+        parts.canary,  # last: what it puts into the system prompt is for the model, and for no key and no record
     )
     transforms = (
         parts.verdict,  # holds the answer until the checks that run beside the call have spoken

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from guardrails.kind import Kind
 from guardrails.kinds import (
+    brand,
     burst,
     classifier,
     empty,
     grounded,
+    handover,
     injection,
     json_schema,
     judge,
@@ -21,6 +23,7 @@ from guardrails.kinds import (
     repetition,
     secrets,
     tool_schema,
+    topic,
     toxicity,
 )
 
@@ -31,6 +34,8 @@ KINDS: Mapping[str, Kind] = {
         secrets.KIND,
         injection.KIND,
         phrases.KIND,
+        brand.KIND,
+        topic.KIND,
         prompt_leak.KIND,
         json_schema.KIND,
         tool_schema.KIND,
@@ -39,6 +44,7 @@ KINDS: Mapping[str, Kind] = {
         repetition.KIND,
         toxicity.KIND,
         burst.KIND,
+        handover.KIND,
         grounded.KIND,
         classifier.KIND,
         judge.KIND,

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from gateway.core.ports import Transform
+from guardrails.canary import canary_of
 from guardrails.config import GuardrailConfig
-from guardrails.kind import OUTPUT, Kind, Tools, always, words
-from guardrails.output import LeakScanners, OutputCheck, rules_of
+from guardrails.kind import OUTPUT, SCANNED, Delivery, Kind, Tools, words
+from guardrails.leak_scanners import LeakScanners
+from guardrails.output import OutputCheck, rules_of
 
 
 def _transform(name: str, check: GuardrailConfig, tools: Tools) -> Transform:
-    return OutputCheck(rules_of(name, check, KIND), LeakScanners())
+    return OutputCheck(rules_of(name, check, KIND), LeakScanners(_canary(name, check, tools)))
+
+
+def _canary(name: str, check: GuardrailConfig, tools: Tools) -> str:
+    return canary_of(tools.secret, name) if check.canary else ""
+
+
+def _misses(check: GuardrailConfig, side: str, delivery: Delivery) -> str:
+    known = (
+        "paraphrase, translation, a few words at a time, codes other than rot13, Base64, hexadecimal, writing backwards and "
+        "letter by letter, and two of those together; what follows the first 2,000 words of the prompt"
+    )
+    short = "prompts of fewer than eight words or without spaces"
+    return f"{known}; {short}, unless the canary comes with them" if check.canary else f"{known}; {short}"
 
 
 KIND = Kind(
@@ -17,8 +32,9 @@ KIND = Kind(
     category="prompt_leak",
     sides=OUTPUT,
     actions=words("block flag"),
-    keys=words("stream then attempts reply handoff"),
-    streams=("window", "full"),
-    misses=always("paraphrase, translation, encodings, prompts of fewer than eight words or without spaces"),
+    keys=words("canary stream then attempts reply handoff"),
+    streams=SCANNED,
+    misses=_misses,
     transform=_transform,
+    canary=_canary,
 )

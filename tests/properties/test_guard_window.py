@@ -13,7 +13,7 @@ from guardrails.automaton import Phrases
 from guardrails.custom import custom_scanner
 from guardrails.invisible import DROPPED, has_invisible, visible
 from guardrails.pii_person import Person
-from guardrails.prompt_leak import Leak, Runs
+from guardrails.prompt_leak import Runs
 from guardrails.scanner import Scanner, Several
 from guardrails.spans import Span, resolve
 from guardrails.window import Window
@@ -30,7 +30,7 @@ def scanners() -> dict[str, Scanner]:
         "person": Person(),
         "tokens": custom_scanner("STAFF_ID", r"EMP-\d{4,6}", pii.SEPARATOR),
         "lines": custom_scanner("CASE", r"case [A-Z]+ \d{2,5}", pii.SEPARATOR),
-        "leak": Leak(Runs([PROMPT]).has),
+        "leak": Several(Runs([PROMPT]).readings()),
         "several": Several([secret_tokens.scanner(), pii.scanner(("EMAIL_ADDRESS", "CREDIT_CARD")), Phrases(["x y z"], kind="P")]),
     }  # fmt: skip
 
