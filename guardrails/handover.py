@@ -1,9 +1,9 @@
-"""When a person should take over: the user asks for one, is angry, has asked too often, or a classifier says so."""
+"""When a person should take over: the user asks for one, is angry, or has asked too often."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -37,22 +37,22 @@ class Triggers(msgspec.Struct, frozen=True, kw_only=True):
     """From this score on."""
     turns: int | None = None
     """From this many turns of the user on."""
-    classifier: Callable[[str], float] | None = None
-    threshold: float = 0.5
 
     def reason(self, request: Request) -> str:
-        """Why a person should take over: `phrase`, `anger`, `turns`, `classifier`, or "". Computes only; a classifier
-        may take milliseconds."""
-        said = "\n".join(slot.text for slot in request.latest_user())
+        """Why a person should take over: `phrase`, `anger`, `turns`, or ""."""
+        said = latest(request)
         if self.phrases is not None and _asked(self.phrases, said):
             return "phrase"
         if self.anger is not None and anger(said) >= self.anger:
             return "anger"
         if self.turns is not None and turns(request) >= self.turns:
             return "turns"
-        if self.classifier is not None and said.strip() and self.classifier(said) >= self.threshold:
-            return "classifier"
         return ""
+
+
+def latest(request: Request) -> str:
+    """What the user said last."""
+    return "\n".join(slot.text for slot in request.latest_user())
 
 
 def _asked(phrases: Phrases, said: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-Action = Literal["allow", "mask", "block", "flag", "repair", "log", "not_scanned"]
+Action = Literal["allow", "mask", "block", "flag", "repair", "handoff", "log", "not_scanned"]
 Side = Literal["input", "output", "retrieved"]
 
 

@@ -71,11 +71,3 @@ def test_many_turns_are_a_reason() -> None:
     assert turns(request) == 2
     assert Triggers(turns=2).reason(request) == "turns"
     assert Triggers(turns=3).reason(request) == ""
-
-
-def test_a_classifier_may_decide() -> None:
-    """From its threshold on, and never on nothing."""
-    triggers = Triggers(classifier=lambda text: 0.7, threshold=0.7)
-    assert triggers.reason(exchange_of(("user", "hm")).asked()) == "classifier"
-    assert triggers.reason(exchange_of(("user", " ")).asked()) == ""
-    assert Triggers(classifier=lambda text: 0.69, threshold=0.7).reason(exchange_of(("user", "hm")).asked()) == ""
