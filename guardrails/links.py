@@ -29,7 +29,8 @@ HOST = r"[\w.${}-]{1,253}"
 """`{host}` and `${HOST}` too: in code, where they stand for a host."""
 _PORT = "(?::[0-9]{1,5})?"
 _HOST = re.compile(rf"(?:[\w.~%!$&'()*+,;=:-]*@)?({HOST}){_PORT}\\?")
-_BEHIND_USER = re.compile(rf"[^@\\]*@({HOST}){_PORT}")
+_AUTHORITY_OF = re.compile(rf"(?:[^@\\]*@)?({HOST}){_PORT}")
+_PATH = re.compile(r"[/?#]")
 _AHEAD_END = re.compile(r"[\s\"<>`\\/?#\0]")
 _SPACE = re.compile(r"\s+")
 _JSON = re.compile(r'"|\\(?:u[0-9a-fA-F]{4}|[^u])|\\(?:u[0-9a-fA-F]{0,3})?\Z', re.DOTALL)
@@ -71,18 +72,20 @@ class Links:
         """Must a value not stand here? So in a link's host, and anywhere in a link to a host that is not allowed."""
         if not self._inside:
             return False
-        if self._authority is not None or self._starting or len(self._hosts) > MAX_NESTED:
-            return True
-        return not all(host and allowed(host) for host in self._hosts)
+        return self.in_host or not self.within(allowed)
 
     @property
     def in_host(self) -> bool:
         """Before the end of a link's host, so that whose link it is may still be to be said."""
         return self._inside and (self._starting or self._authority is not None)
 
-    def takes(self, host: str, allowed: Allowed) -> bool:
-        """Is it a link, to `host`, that values may stand in? As far as the links that it is within go, too."""
-        return bool(host) and allowed(host) and all(other and allowed(other) for other in self._hosts)
+    def said(self) -> str:
+        """Of the host, what is said of it so far."""
+        return self._authority or ""
+
+    def within(self, allowed: Allowed) -> bool:
+        """May values stand in the links that this one is within, if any?"""
+        return len(self._hosts) <= MAX_NESTED and all(host and allowed(host) for host in self._hosts)
 
     def feed(self, text: str) -> None:
         """What comes next, as it stands in the text."""
@@ -171,16 +174,21 @@ class Links:
 
 
 def host_ahead(text: str, at: int, final: bool) -> str | None:
-    """The host of the link in whose user part (`//name:secret@host/`) the place `at` is: "" if it is not in one, None if
-    that is not to be seen yet. `final`: no more text will come."""
+    """What follows at `at` up to the end of a link's host; "\\" if that is no host, None if its end is not to be seen yet.
+    `final`: no more text will come."""
     stop = _AHEAD_END.search(text, at, at + _MAX_HOST)
     if stop is None and not final:
-        return "" if len(text) - at >= _MAX_HOST else None
+        return "\\" if len(text) - at >= _MAX_HOST else None
     end = stop.start() if stop is not None else len(text)
     if stop is not None and stop[0] == "\\" and text[end + 1 : end + 2] != "/":
-        return "" if final or end + 1 < len(text) else None
-    match = _BEHIND_USER.fullmatch(text[at:end].rstrip("'),;]."))
-    return match[1].lower() if match is not None else ""
+        return "\\" if final or end + 1 < len(text) else None
+    return text[at:end].rstrip("'),;].")
+
+
+def host_of(authority: str) -> str:
+    """The host of `name:secret@host:port`, in small letters; "" if it is none."""
+    match = _AUTHORITY_OF.fullmatch(_PATH.split(authority, maxsplit=1)[0])
+    return match[1].lower().rstrip(".") if match is not None else ""
 
 
 def _ending(text: str) -> str:

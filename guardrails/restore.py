@@ -7,12 +7,14 @@ here, is left as it stands; so is one in a link to a host that is not allowed (s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from guardrails.link_hosts import Allowed
-from guardrails.links import Links, host_ahead
+from guardrails.links import Links, host_ahead, host_of
 from guardrails.vault import escaped
 
+_EXACT = re.compile(r"\[\[[A-Z][A-Z0-9_]*_[0-9]+\]\]")
 _MAX_SPACES = 2
 _UNDECIDED = -1
 _NO = -2
@@ -40,6 +42,10 @@ class Placeholders:
                 self.plain[placeholder] = value
                 self.json[placeholder] = escaped(value)
                 self.prefixes.update(placeholder[:n] for n in range(1, len(placeholder)))
+
+    def filled(self, text: str) -> str:
+        """`text` with the values for placeholders that stand in it to the letter."""
+        return _EXACT.sub(lambda match: self.plain.get(match[0], match[0]), text) if "[[" in text else text
 
 
 class Restorer:
@@ -95,19 +101,22 @@ class Restorer:
 
     def _original(self, placeholder: str, text: str, at: int, end: int, final: bool) -> str | None:
         """The value for the placeholder at `text[at:end]`, or what the model wrote, where it is in a link that is not the
-        client's own. None if that is not to be seen yet."""
+        client's own. None if that is not to be seen yet. A value that is the whole host of a link is told to nobody else."""
         links, allowed = self._links, self._known.allowed
+        value = self._known.plain[placeholder]
         if links.in_host:
-            host = host_ahead(text, end, final)
-            if host is None:
+            rest = host_ahead(text, end, final)
+            if rest is None:
                 return None
-            if links.takes(host, allowed):
-                links.say("x")  # and not the value, whose slashes would seem to end the user part
+            shown = "x" if "@" in rest else value  # in the user part not the value, whose slashes would seem to end it
+            host = host_of(links.said() + shown + self._known.filled(rest))
+            if links.within(allowed) and host and (allowed(host) or (host == value.lower() and "." in host)):
+                links.say(shown)
                 return self._values[placeholder]
         if links.refuses(allowed):
             self._known.refused += 1
             return self._as_it_stands(text[at:end])
-        links.say(self._known.plain[placeholder])
+        links.say(value)
         return self._values[placeholder]
 
     def _match(self, text: str, at: int) -> tuple[int, str]:

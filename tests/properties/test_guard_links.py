@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -187,6 +188,30 @@ def test_credentials_stand_before_the_hosts_that_may_have_them(
     allowed = host in ("ok.example", "a.ok.example:5432")
     for chunks in (cut(text, places), list(text)):
         assert restored(chunks) == (text.replace("[[EMAIL_ADDRESS_1]]", EMAIL) if allowed else text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://[[IP_ADDRESS_1]]:8080/x, [[PERSON_1]]", f"http://10.0.0.9:8080/x, {NAME}"),
+        ("http://[[IP_ADDRESS_1]]/?q=[[PERSON_1]]", "http://10.0.0.9/?q=[[PERSON_1]]"),
+        ("http://[[IP_ADDRESS_1]].evil.example/", "http://[[IP_ADDRESS_1]].evil.example/"),
+        ("http://a.[[IP_ADDRESS_1]]/", "http://a.[[IP_ADDRESS_1]]/"),
+        ("https://evil.example/?u=http://[[IP_ADDRESS_1]]/", "https://evil.example/?u=http://[[IP_ADDRESS_1]]/"),
+        ("https://ok.example/?u=http://[[IP_ADDRESS_1]]/", "https://ok.example/?u=http://10.0.0.9/"),
+        ("pg://[[PERSON_1]]@[[IP_ADDRESS_1]]/", "pg://[[PERSON_1]]@10.0.0.9/"),
+    ],
+)
+def test_a_value_that_is_a_links_whole_host_comes_back(text: str, expected: str) -> None:
+    """An address that was masked in a link is that link's host again, and nothing else may stand there; in any chunking."""
+    vault = Vault()
+    vault.issue("PERSON", NAME)
+    vault.issue("IP_ADDRESS", "10.0.0.9")
+    known = Placeholders(vault.values, Allowed(["ok.example"]))
+    for size in (1, 3, 200):
+        restorer = Restorer(known)
+        pieces = [restorer.push(text[at : at + size]) for at in range(0, len(text), size)]
+        assert "".join([*pieces, restorer.finish()]) == expected
 
 
 def test_percent_encoded_placeholders_are_left_alone() -> None:
