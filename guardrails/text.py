@@ -3,15 +3,12 @@ look; what is sent on is never changed by this, so no offsets are kept."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 import unicodedata
 
-MAX_DECODED = 8
-"""Encoded candidates that are decoded in one text."""
-MAX_ENCODED = 4096
-"""Characters of one candidate that are decoded."""
+from guardrails.confusables import folded
+from guardrails.decoding import MAX_DECODED, MAX_ENCODED, hidden
+
+__all__ = ["MAX_DECODED", "MAX_ENCODED", "decoded", "lowered", "normalised"]
 
 _INVISIBLE: dict[int, str | None] = {
     ord(ch): None for ch in "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u2060\u2061\u2062\u2063\u2064\ufeff"
@@ -21,35 +18,25 @@ _INVISIBLE |= dict.fromkeys(
 )
 _INVISIBLE |= {code: chr(code - 0xE0000) for code in range(0xE0020, 0xE007F)}
 """Zero-width and direction marks go; "tag" characters, invisible twins of ASCII that models can read, become it."""
+_INVISIBLE |= {
+    code: " " for code in (*range(0x3300, 0x3400), 0xFDFA, 0xFDFB) if len(unicodedata.normalize("NFKC", chr(code))) > 4
+}
+"""Signs that NFKC makes five to eighteen letters of, where no other makes more than four: a text could grow by that."""
 
-_ENCODED = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{24,}={0,2}")
+
+def lowered(text: str) -> str:
+    """Lower case, NFKC, no invisible characters, look-alikes of Latin letters folded; white space as it was."""
+    if text.isascii():
+        return text.lower()
+    return folded(unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).lower())
 
 
 def normalised(text: str) -> str:
-    """Lower case, NFKC, no invisible characters, every run of white space one space."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text.translate(_INVISIBLE))
-    return " ".join(text.lower().split())
+    """`lowered`, and every run of white space one space."""
+    return " ".join(lowered(text).split())
 
 
 def decoded(text: str) -> list[str]:
-    """What the Base64 in `text` says, where it says something. Bounded in number and length."""
-    found: list[str] = []
-    for match in _ENCODED.finditer(text):
-        plain = _decode(match[0][:MAX_ENCODED])
-        if plain:
-            found.append(plain)
-        if len(found) == MAX_DECODED:
-            break
-    return found
-
-
-def _decode(candidate: str) -> str:
-    bare = candidate.rstrip("=").replace("-", "+").replace("_", "/")
-    bare = bare[: len(bare) - 1] if len(bare) % 4 == 1 else bare
-    try:
-        plain = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
-    letters = sum(ch.isalpha() or ch == " " for ch in plain)
-    return plain if plain.isprintable() and letters >= 0.8 * len(plain) else ""
+    """What is written in `text` in a way that filters do not read and models do: see `guardrails.decoding`. Each piece has
+    its white space as one space. Bounded in number and length."""
+    return hidden(text, lowered(text))

@@ -14,8 +14,8 @@ import numpy as np
 BITS = 18
 CHARS = (2, 3, 4, 5)
 WORDS = (1, 2, 3)
-VERSION = 1
-"""Changes with anything here that changes a bucket; a head of another version is refused."""
+VERSION = 2
+"""Changes with anything that changes a bucket, or a text on its way there; a head of another version is refused."""
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 I32 = np.ndarray[Any, np.dtype[np.int32]]

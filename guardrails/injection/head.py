@@ -1,7 +1,8 @@
-"""The trained head: one weight a bucket, eight bits each, and how to read a score off it.
+"""The trained head as it is shipped: weights of the n-grams, the small network over sentence vectors, and how to read a
+score off their sum.
 
-The file is a line of JSON and then the raw weights: no timestamps, so training again on the same data gives the same
-bytes."""
+The file is a line of JSON, then the n-gram weights (eight bits each), then the network (float16): no timestamps, so
+training again on the same data gives the same bytes."""
 
 from __future__ import annotations
 
@@ -14,81 +15,101 @@ import msgspec
 import numpy as np
 
 from guardrails.injection.features import BITS, VERSION, Grams, grams
+from guardrails.injection.network import Network
+from guardrails.injection.windows import WINDOW, begins
 
-WINDOW = 1000
-STRIDE = 800
-"""Characters. A text is as bad as its worst window, so that a payload in a long document is not averaged away."""
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """`score = sigmoid(slope * (logit - cut))`: 0.5 is the threshold chosen in training."""
+
+    cut: float
+    slope: float
+
+    def score(self, logit: float) -> float:
+        return 1 / (1 + math.exp(-max(-30.0, min(30.0, self.slope * (logit - self.cut)))))
+
+
+class ModelPart(msgspec.Struct, frozen=True):
+    """The second tier. `encoder`: the id of the only encoder whose vectors the network understands."""
+
+    encoder: str
+    dim: int
+    units: int
+    share: float
+    """What the network's logit counts for beside the n-grams'."""
+    low: float
+    high: float
+    """Logits of the first tier between which the second is asked. Outside of them its word would change next to nothing."""
+    calibration: Calibration
 
 
 class Header(msgspec.Struct, frozen=True):
-    """`score = sigmoid(slope * (logit - cut))`, so that 0.5 is the threshold chosen in training."""
-
     version: int
     bits: int
     scale: float
     """Weight of one step of the eight bits."""
     bias: float
-    cut: float
-    slope: float
+    grams: Calibration
+    """For rules and n-grams alone."""
+    model: ModelPart | None
     data: str
-    """SHA-256 of the training rows."""
-    figures: dict[str, float]
-    """How the threshold was chosen: rates over held-out sources."""
+    """SHA-256 of the training rows, our own included."""
+    figures: dict[str, dict[str, float]]
+    """How the thresholds were chosen: rates over held-out sources, for each tier."""
 
 
 class Head:
-    """Scores texts. Read-only, so one serves all."""
+    """Scores windows. Read-only, so one serves all."""
 
-    def __init__(self, header: Header, weights: np.ndarray[Any, np.dtype[np.int8]]) -> None:
+    def __init__(
+        self, header: Header, weights: np.ndarray[Any, np.dtype[np.int8]], network: Network | None = None
+    ) -> None:
         if header.version != VERSION or header.bits != BITS or len(weights) != 1 << BITS:
             raise ValueError(
                 f"the injection head was made for other features (version {header.version}); train it again"
             )
         self.header = header
+        self.network = network
         self._weights = weights
 
-    def logits(self, text: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def logits(self, text: str) -> Floats:
         """One logit for each window of a normalised text."""
-        found = grams(text)
-        return window_sums(found, len(text), self._weights, self.header.scale) + self.header.bias
-
-    def score(self, text: str) -> float:
-        """0 to 1 for a normalised text; 0.5 is the threshold chosen in training. Empty text scores 0."""
-        if not text:
-            return 0.0
-        return self.calibrated(float(self.logits(text).max()))
-
-    def calibrated(self, logit: float) -> float:
-        return 1 / (1 + math.exp(-max(-30.0, min(30.0, self.header.slope * (logit - self.header.cut)))))
+        return window_sums(grams(text), len(text), self._weights, self.header.scale) + self.header.bias
 
 
-def window_sums(
-    found: Grams, length: int, weights: np.ndarray[Any, np.dtype[np.int8]], scale: float
-) -> np.ndarray[Any, np.dtype[np.float64]]:
+def window_sums(found: Grams, length: int, weights: np.ndarray[Any, np.dtype[np.int8]], scale: float) -> Floats:
     """Sum of weights over the n-grams that begin in each window, over the square root of how many those are."""
     if length <= WINDOW:
         whole = sum(int(weights[part].sum(dtype=np.int64)) for part in found.buckets)
         return np.array([whole * scale / math.sqrt(max(found.count, 1))])
-    begins = np.arange(0, length - WINDOW + STRIDE, STRIDE)
-    ends = begins + WINDOW
-    total = np.zeros(len(begins))
-    count = np.zeros(len(begins))
+    starts_at = np.array(begins(length))
+    ends = starts_at + WINDOW
+    total = np.zeros(len(starts_at))
+    count = np.zeros(len(starts_at))
     for buckets, starts in zip(found.buckets, found.starts, strict=True):
         running = np.concatenate(([0], np.cumsum(weights[buckets], dtype=np.int64)))
-        low, high = np.searchsorted(starts, begins), np.searchsorted(starts, ends)
+        low, high = np.searchsorted(starts, starts_at), np.searchsorted(starts, ends)
         total += running[high] - running[low]
         count += high - low
-    sums: np.ndarray[Any, np.dtype[np.float64]] = total * scale / np.sqrt(np.maximum(count, 1))
+    sums: Floats = total * scale / np.sqrt(np.maximum(count, 1))
     return sums
 
 
-def dump(header: Header, weights: np.ndarray[Any, np.dtype[np.int8]]) -> bytes:
-    return msgspec.json.encode(header) + b"\n" + weights.tobytes()
+def dump(header: Header, weights: np.ndarray[Any, np.dtype[np.int8]], network: Network | None) -> bytes:
+    parts = [msgspec.json.encode(header), b"\n", weights.tobytes()]
+    return b"".join([*parts, network.dump()] if network is not None else parts)
 
 
 def parse(data: bytes) -> Head:
+    """Raises ValueError if the file does not fit the features or is cut short."""
     line, _, rest = data.partition(b"\n")
-    return Head(msgspec.json.decode(line, type=Header), np.frombuffer(rest, dtype=np.int8))
+    header = msgspec.json.decode(line, type=Header)
+    size = 1 << BITS
+    model = header.model
+    network = Network.parse(rest[size:], model.dim, model.units) if model is not None else None
+    return Head(header, np.frombuffer(rest[:size], dtype=np.int8), network)
 
 
 def load(path: Path | None = None) -> Head:
