@@ -43,9 +43,13 @@ class Placeholders:
                 self.json[placeholder] = escaped(value)
                 self.prefixes.update(placeholder[:n] for n in range(1, len(placeholder)))
 
-    def filled(self, text: str) -> str:
-        """`text` with the values for placeholders that stand in it to the letter."""
-        return _EXACT.sub(lambda match: self.plain.get(match[0], match[0]), text) if "[[" in text else text
+    def authority(self, said: str, value: str, rest: str) -> tuple[str, str]:
+        """What of a link's `name:secret@host:port` will read, of which `said` is said, and what the placeholder between that
+        and `rest` adds to it. In the part before the `@` that is not the value, whose slashes would seem to end it."""
+        user, sign, host = rest.rpartition("@")
+        shown = "x" if sign else value
+        host = _EXACT.sub(lambda match: self.plain.get(match[0], match[0]), host)
+        return said + shown + _EXACT.sub("x", user) + sign + host, shown
 
 
 class Restorer:
@@ -108,8 +112,8 @@ class Restorer:
             rest = host_ahead(text, end, final)
             if rest is None:
                 return None
-            shown = "x" if "@" in rest else value  # in the user part not the value, whose slashes would seem to end it
-            host = host_of(links.said() + shown + self._known.filled(rest))
+            whole, shown = self._known.authority(links.said(), value, rest)
+            host = host_of(whole)
             if links.within(allowed) and host and (allowed(host) or (host == value.lower() and "." in host)):
                 links.say(shown)
                 return self._values[placeholder]
