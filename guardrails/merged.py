@@ -230,7 +230,7 @@ def _add_flag(out: list[Owned], flag: Hit) -> None:
     span = flag.span
     for at, other in enumerate(out):
         if span.start < other.end and other.start < span.end:
-            if other.action != "block" and other.owner != flag.owner:
+            if other.action != "block":
                 out[at] = msgspec.structs.replace(other, others=(*other.others, (flag.owner, flag.action)))
             return
     out.append(Owned(span.kind, span.start, span.end, span.score, flag.owner, "flag"))

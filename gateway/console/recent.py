@@ -114,6 +114,7 @@ def row_of(number: int, receipt: Receipt) -> dict[str, Any]:
         "cost_usd": receipt.cost_usd,
         "saved_usd": receipt.saved_usd,
         "held_chars": receipt.held_chars,
+        "held_ms": _ms(receipt.held),
         "key": receipt.key_id,
         "tenant": receipt.tenant,
         "trace_id": receipt.trace_id,

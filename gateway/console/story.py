@@ -138,7 +138,9 @@ def _took(receipt: Receipt) -> str:
         parts.append(f"first byte of content after {_ms(receipt.ttft)}")
     if receipt.overhead is not None:
         parts.append(f"{_ms(receipt.overhead)} of that here and not at an upstream")
-    parts += [f"up to {receipt.held_chars} characters held back"] * bool(receipt.held_chars)
+    if receipt.held_chars:
+        longest = f", a piece for {_ms(receipt.held)} at most" if receipt.held else ""
+        parts.append(f"up to {receipt.held_chars} characters held back{longest}")
     return ", ".join(parts)
 
 

@@ -134,6 +134,7 @@ class SpanMaker:
             (names.COST_USD, receipt.cost_usd),
             (names.DEGRADED, receipt.degraded),
             (names.HELD_CHARS, receipt.held_chars or None),
+            (names.HELD_MS, receipt.held / 1e6 if receipt.held else None),
             (names.TENANT, receipt.tenant),
             (names.KEY, receipt.key_id),
             (names.USER, self._pseudonyms.of(receipt.user)),

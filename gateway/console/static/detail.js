@@ -21,7 +21,7 @@ function facts(r) {
   if (r.usage && r.usage.cached) add("Prompt tokens cached", count(r.usage.cached));
   if (r.usage && r.usage.reasoning) add("Reasoning tokens", count(r.usage.reasoning));
   if (r.saved_usd) add("Saved by the cache", usd(r.saved_usd));
-  if (r.held_chars) add("Held back at most", `${count(r.held_chars)} characters`);
+  if (r.held_chars) add("Held back at most", `${count(r.held_chars)} characters, ${ms(r.held_ms)}`);
   if (r.degraded.length) add("Served without", r.degraded.join(", "));
   if (r.warnings.length) add("Warnings", r.warnings.join(", "));
   add("Key", r.tenant && r.tenant !== "default" ? `${r.key} (${r.tenant})` : r.key);
