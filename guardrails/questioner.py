@@ -6,6 +6,7 @@ immune: a text may still talk it round."""
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -105,8 +106,17 @@ def fenced(shown: Mapping[str, str]) -> str:
     """Each text under its heading, between two lines that are made for this question."""
     fence = f"=== {secrets.token_hex(8)} ==="
     parts = [f"Everything below stands between lines that read {fence}"]
-    parts += [f"{heading}:\n{fence}\n{text}\n{fence}" for heading, text in shown.items()]
+    parts += [f"{heading}:\n{fence}\n{unmarked(text)}\n{fence}" for heading, text in shown.items()]
     return "\n\n".join([*parts, "Answer now, with the JSON object and nothing else."])
+
+
+_MARK = re.compile(r"<(?=[|｜]|/?s>|/?(?:start|end)_of_turn>|[be]os>|<SYS>>|</SYS>>)|\[(?=/?INST\])")
+
+
+def unmarked(text: str) -> str:
+    """The text with a space in what model servers read as the end of a message (`<|im_end|>`, `[/INST]`): many take such
+    marks for real wherever they stand, and a text could answer in the judge's name."""
+    return _MARK.sub(lambda match: match[0] + " ", text)
 
 
 def only_object(words: str) -> dict[str, Any]:

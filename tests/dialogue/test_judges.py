@@ -181,17 +181,26 @@ async def test_a_judge_that_fails_or_hangs(talk: Converse, fault: str, reason: s
 
 
 @STREAMS
-async def test_an_answer_is_held_until_it_is_judged(talk: Converse, stream: bool) -> None:
-    """Nothing of an answer that a judge says yes to goes out; the client gets a clean refusal."""
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, "/v1/responses"])
+async def test_an_answer_is_held_until_it_is_judged(talk: Converse, path: str, stream: bool) -> None:
+    """Nothing of an answer that a judge says yes to goes out, in any dialect; the client gets a clean refusal."""
+    said = [{"role": "user", "content": "what should I do?"}]
+    body = {
+        "model": "m",
+        "stream": stream,
+        **({"input": said} if "responses" in path else {"messages": said, "max_tokens": 9}),
+    }
     async with talk(**house(on=["output"])) as t:
         t.spare.script(JUDGE, judged)
         t.upstream.script("m", ["You should take ", "two pills a day."])
-        reply = await t.ask("what should I do?", stream=stream)
-        assert (reply.status, reply.error["code"]) == (400, "content_filter")
+        reply = await t.send(body, path)
+        assert (reply.status, "policy" in reply.raw.decode()) == (400, True)
         assert "two" not in reply.raw.decode()
         t.upstream.script("m", ["Ask ", "a doctor."])
-        reply = await t.ask("what should I do?", stream=stream)
-        assert (reply.status, reply.text, reply.whole) == (200, "Ask a doctor.", True)
+        reply = await t.send(body, path)
+        assert (reply.status, reply.whole or "responses" in path) == (200, True)
+        assert "Ask " in reply.raw.decode()
+        assert "doctor." in reply.raw.decode()
 
 
 async def test_a_stopped_answer_can_be_replaced(talk: Converse) -> None:
