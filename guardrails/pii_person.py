@@ -67,8 +67,10 @@ _CUE_REACH = 64
 
 _EXACT = {cue: re.compile(rf"{_START}(?i:{_cue(cue)})(?:{_SPACE})\Z") for cue in _CUES}
 """Each cue, right before a name."""
-_LAST_WORDS = frozenset(cue.split()[-1] for cue in _CUES)
-_MOST_WORDS = max(len(cue.split()) for cue in _CUES)
+_SIZES: dict[str, list[int]] = {}
+"""A cue's last word -> how many words the cues that end in it have, most first."""
+for _words in map(str.split, _CUES):
+    _SIZES[_words[-1]] = sorted({*_SIZES.get(_words[-1], ()), len(_words)}, reverse=True)
 
 _BOX = re.compile(r"[ \t]<(?=[^\s<>@]{1,64}@)")
 _BEFORE_BOX = re.compile(rf"{_START}{_NAME}[ \t]?\Z")
@@ -145,12 +147,13 @@ class Person:
 def _cue_before(text: str, begin: int, at: int) -> tuple[str, int]:
     """The longest cue that ends before the capital letter at `at`, and where it begins; "" if there is none."""
     before = text[begin:at].lower()
-    last = before.rsplit(None, 1)[-1:]
-    if not last or _bare(last[0].rstrip()) not in _LAST_WORDS:
+    last = before.rsplit(None, 1)
+    sizes = _SIZES.get(_bare(last[-1].rstrip())) if last else None
+    if sizes is None:
         return "", at
-    words = before.rsplit(None, _MOST_WORDS)[-_MOST_WORDS:]
-    for first in range(len(words)):
-        cue = " ".join([_bare(words[first]), *words[first + 1 :]])
+    words = before.rsplit(None, sizes[0])[-sizes[0] :]
+    for size in sizes:
+        cue = " ".join([_bare(words[-size]), *words[len(words) - size + 1 :]]) if size <= len(words) else ""
         exact = _EXACT.get(cue)
         match = exact.search(text, begin, at) if exact is not None else None
         if match is not None:
