@@ -15,6 +15,7 @@ from gateway.core.answer import Answer
 from gateway.core.errors import CheckFailed
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
+from gateway.core.request import Slot
 from gateway.core.verdict import Verdict
 from guardrails.handing import handed_over
 from guardrails.looking import Look, Looked, Work
@@ -98,10 +99,13 @@ def works_of(exchange: Exchange, looks: Sequence[Look]) -> Iterator[Work]:
     """What there is to look at, in the order written. Texts are read when their turn comes: an earlier check may have
     changed them."""
     request, now = exchange.asked(), exchange.clock.now
+    known: dict[object, Sequence[Slot]] = {}
     order = 0
     for look in looks:
-        for side in look.sides:
-            slots = chosen(look.check, side, request)
+        for side, whose in look.sides:
+            slots = known.get(whose)
+            if slots is None:
+                slots = known[whose] = chosen(look.check, side, request)
             if slots:
                 order += 1
                 yield Work(look, order, side, slots, now())

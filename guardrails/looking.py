@@ -65,13 +65,18 @@ class Work:
         return self.texts if self.missing is None else [self.texts[at] for at in self.missing]
 
 
+def whose(check: InputCheck, side: Side) -> object:
+    """Checks for which this is equal look at the same texts of a request."""
+    return side if side == "retrieved" or check.masks else check.scope
+
+
 class Look:
     """One check. Serves every exchange; what it holds is its breaker, its memory and the threads that it has stuck."""
 
     def __init__(self, check: InputCheck, pool: Executor, clock: Clock) -> None:
         self.check = check
         self._pool = pool
-        self.sides: Sequence[Side] = [side for side in SIDES if side in check.sides]
+        self.sides = [(side, whose(check, side)) for side in SIDES if side in check.sides]
         self._stuck: list[Future[Sequence[Finding]]] = []
         self.memory = Memory() if check.remembers else None
         self.breaker = Breaker(clock, failures=FAILURES, cooldown=REST, longest=LONGEST_REST)
@@ -87,7 +92,7 @@ class Look:
 
     def at_once(self, work: Work, remaining: float) -> Looked | None:
         """What can be said without waiting; None if it must wait."""
-        texts = work.unknown
+        texts = work.texts if work.missing is None else work.unknown
         if not texts:
             return self._all(work, ()), ""
         check = self.check

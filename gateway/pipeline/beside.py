@@ -21,33 +21,27 @@ Deciding = Coroutine[Any, Any, Answer | None]
 async def side_by_side(exchange: Exchange, guard: Deciding, route: Callable[[], Deciding]) -> Answer | None:
     """What `guard` decides, else what `route` does. `route` begins when `guard` first has to wait: one that need not is
     simply followed by it, and no task is made."""
-    task: asyncio.Task[Answer | None] | None = None
-
-    def begin() -> None:
-        nonlocal task
-        task = asyncio.get_running_loop().create_task(route())
-
     try:
-        answer = await _noticing(guard, begin)
+        awaited = guard.send(None)
+    except StopIteration as done:
+        answer: Answer | None = done.value
+        return answer if answer is not None else await route()
+    task = asyncio.get_running_loop().create_task(route())
+    try:
+        answer = await _going_on(guard, awaited)
     except BaseException:
         await _undo(exchange, task)
         raise
     if answer is not None:
         await _undo(exchange, task)
         return answer
-    return await (route() if task is None else task)
+    return await task
 
 
 @types.coroutine
-def _noticing(coroutine: Coroutine[Any, Any, T], waits: Callable[[], None]) -> Generator[Any, Any, T]:
-    """Awaits `coroutine`, and calls `waits` once, when it waits for the first time."""
-    try:
-        awaited = coroutine.send(None)
-    except StopIteration as done:
-        value: T = done.value
-        return value
-    waits()
-    while True:  # from here on what `await` does
+def _going_on(coroutine: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
+    """Awaits the rest of a coroutine that waits for `awaited`: what `await` does after its first step."""
+    while True:
         try:
             sent = yield awaited
         except GeneratorExit:
@@ -57,7 +51,7 @@ def _noticing(coroutine: Coroutine[Any, Any, T], waits: Callable[[], None]) -> G
             try:
                 awaited = coroutine.throw(error)
             except StopIteration as done:
-                value = done.value
+                value: T = done.value
                 return value
         else:
             try:
@@ -67,10 +61,8 @@ def _noticing(coroutine: Coroutine[Any, Any, T], waits: Callable[[], None]) -> G
                 return value
 
 
-async def _undo(exchange: Exchange, task: asyncio.Task[Answer | None] | None) -> None:
+async def _undo(exchange: Exchange, task: asyncio.Task[Answer | None]) -> None:
     """The route that was chosen meanwhile, if it was, is forgotten."""
-    if task is None:
-        return
     await _ended(task)
     exchange.plan = None
     exchange.intent, exchange.intent_score = "", None
