@@ -156,7 +156,8 @@ def pipeline(
     )
     parts = {}
     for name, route in routes.items():
-        guards = guardrails.build.build(config.guardrails, route.guardrails, tools)
+        cached = made.routes[name].tap is not None
+        guards = guardrails.build.build(config.guardrails, route.guardrails, tools, cached=cached)
         parts[name] = RouteParts(
             mask=guards.mask,
             inspect=guards.inspect,

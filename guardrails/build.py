@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gateway.core.ports import Transform
 from guardrails.actions import actions_of
-from guardrails.canary import PutCanaries
+from guardrails.canary import PutCanaries, Unechoed
 from guardrails.config import GuardrailConfig
 from guardrails.inspecting import Inspect
 from guardrails.inspectors import Scanning
@@ -48,9 +48,11 @@ def tools_alone() -> Tools:
     return Tools(pool=ThreadPoolExecutor(max_workers=2, thread_name_prefix="guardrails"))
 
 
-def build(config: Mapping[str, GuardrailConfig], names: Sequence[str], tools: Tools | None = None) -> Guards:
-    """The guardrails called `names`, in that order. Loads patterns and models now, so that no request has to.
-    `config` has no `problems`; raises ValueError otherwise."""
+def build(
+    config: Mapping[str, GuardrailConfig], names: Sequence[str], tools: Tools | None = None, *, cached: bool = True
+) -> Guards:
+    """The guardrails called `names`, in that order. Loads patterns and models now, so that no request has to. `cached`:
+    answers of the route may be stored. `config` has no `problems`; raises ValueError otherwise."""
     tools = tools or tools_alone()
     chosen = [(name, config[name], KINDS[config[name].use]) for name in names]
     inputs = [_look(*one, tools) for one in chosen if {"input", "retrieved"} & set(one[1].on)]
@@ -58,7 +60,7 @@ def build(config: Mapping[str, GuardrailConfig], names: Sequence[str], tools: To
     late = sorted(chosen, key=lambda one: one[2].outside)
     outputs = merged(_output(*one, tools) for one in late if "output" in one[1].on)
     if any(check.internal == "original" for _, check, _ in chosen):
-        outputs = [Remask(), *outputs, Unshared(_masking_scanners(chosen))]
+        outputs = [Remask(), *outputs, *([Unshared(_masking_scanners(chosen))] if cached else [])]
     masks = [look for look in inputs if isinstance(look, Look) and look.check.masks]
     others = [look for look in inputs if look not in masks]
     return Guards(
@@ -66,7 +68,7 @@ def build(config: Mapping[str, GuardrailConfig], names: Sequence[str], tools: To
         Inspect(others) if others else None,
         outputs,
         Restore() if masks else None,
-        _canaries(chosen, tools),
+        canaries,
     )
 
 

@@ -18,7 +18,7 @@ from guardrails.unknown import strings
 
 
 class Unshared:
-    """Transform. Interested only where originals were sent and a cache waits for the answer."""
+    """Transform, of routes with a cache. Interested only where originals were sent."""
 
     name = "unshared"
     consumes: tuple[Key[Any], ...] = ()
@@ -28,7 +28,7 @@ class Unshared:
         self._scanners = tuple(scanners)
 
     def open(self, exchange: Exchange) -> Looking | None:
-        if exchange.answer is not None or not exchange.revealed or exchange.cache.result != "miss":
+        if exchange.answer is not None or not exchange.revealed:
             return None
         return Looking(exchange, self._scanners)
 

@@ -67,7 +67,9 @@ def sections(targets: list[str], *, on_failure: list[str] | None = None, **rest:
     }
 
 
-async def say(t: Talk, text: str, dialect: str = "openai", *, stream: bool = False, by: str = "") -> tuple[Reply, str]:
+async def say(
+    t: Talk, text: str, dialect: str = "openai", *, stream: bool = False, by: str = "", control: str = ""
+) -> tuple[Reply, str]:
     """The reply, and its text."""
     path = {"openai": "chat/completions", "anthropic": "messages", "responses": "responses"}[dialect]
     body: dict[str, Any] = {"model": "m", "stream": stream}
@@ -75,7 +77,8 @@ async def say(t: Talk, text: str, dialect: str = "openai", *, stream: bool = Fal
         body |= {"input": [{"role": "user", "content": [{"type": "input_text", "text": text}]}], "store": False}
     else:
         body |= {"messages": [{"role": "user", "content": text}], "max_tokens": 99}
-    reply = await t.send(body, f"/v1/{path}", **({"x_tidegate_user": by} if by else {}))
+    named = {"x_tidegate_user": by, "x_tidegate_cache_control": control}
+    reply = await t.send(body, f"/v1/{path}", **{name: value for name, value in named.items() if value})
     assert reply.status == 200, reply.raw
     if dialect != "responses":
         assert reply.whole
@@ -229,9 +232,9 @@ async def test_what_only_this_client_may_read_is_not_kept(
     config["guardrails"]["mail"]["on"] = ["input"]
     async with talk(**config, redis=redis.url) as t:
         t.upstream.script("t", [said[:14], said[14:]])
-        for _ in range(2):
-            reply, text = await say(t, ASKED, stream=stream)
-            assert (reply.header("cache"), text) == ("miss", said)
+        for control in ("", "no-cache", ""):
+            reply, text = await say(t, ASKED, stream=stream, control=control)
+            assert (reply.header("cache"), text) == ("bypass" if control else "miss", said)
             await t.gateway.caches.writer.drained()
         kept = everything(redis).lower()
         assert b"baker" not in kept

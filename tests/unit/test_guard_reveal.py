@@ -245,7 +245,6 @@ async def test_private_data_of_others_keeps_an_answer_out_of_the_caches(text: st
     """A model of the house knows the house. The client reads it, if no output check objects; nobody else does."""
     for kind in (Text, Reasoning):
         exchange = await asked(("user", f"I am {BOB}"))
-        exchange.cache.result = "miss"
         events = [Started("r", "m", 1), kind(text[:8]), kind(text[8:]), ChoiceFinished("stop"), Finished()]
         assert (await answered(exchange, events))[1:3] == events[1:3]
         assert exchange.unshared == private
@@ -254,7 +253,6 @@ async def test_private_data_of_others_keeps_an_answer_out_of_the_caches(text: st
 async def test_placeholders_are_no_private_data() -> None:
     """An answer that repeats only the client's own values may be stored, masked."""
     exchange = await asked(("user", f"I am {BOB}, {CARD}"))
-    exchange.cache.result = "miss"
     await answered(exchange, answer([f"You are {BOB} with [[CREDIT_CARD_1]]."]))
     assert not exchange.unshared
 
