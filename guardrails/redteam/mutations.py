@@ -94,7 +94,8 @@ def _homoglyph(text: str, _: Random) -> str:
 
 
 def _case(text: str, rng: Random) -> str:
-    return "".join(ch.upper() if rng.random() < 0.5 else ch.lower() for ch in text)
+    """Characters whose other case is not one character (ß) stay."""
+    return "".join(ch.swapcase() if rng.random() < 0.5 and len(ch.swapcase()) == 1 else ch for ch in text)
 
 
 def _spacing(text: str, _: Random) -> str:
