@@ -75,5 +75,5 @@ class Scoring:
         give_up(until)
         if len(text) > MAX_CHARS:
             raise NotScanned("too_long")
-        scored = self._injection.score(text)
-        return Finding((), scored.score, scored.rule)
+        scored = self._injection.score(text, until)
+        return Finding((), scored.score, scored.rule, "timeout" if scored.model == "skipped" else "")

@@ -8,9 +8,9 @@ from functools import lru_cache
 from guardrails.classifying import Classifying
 from guardrails.config import GuardrailConfig
 from guardrails.injection.check import Injection
-from guardrails.inspectors import Scoring
+from guardrails.inspectors import SCORED_INLINE, Scoring
 from guardrails.judge import ATTACK, AskJudge
-from guardrails.kind import INPUT, Kind, Tools, always, words
+from guardrails.kind import INPUT, Encode, Kind, Tools, always, words
 from guardrails.outside import band_of, band_problems, classifier_of, classifier_problems, judge_problems, questioner_of
 from guardrails.screen import Asking, Cuts, Inspector
 from guardrails.tiers import Tiers
@@ -21,7 +21,8 @@ STRICTER = 0.8
 
 
 def _inspector(check: GuardrailConfig, tools: Tools) -> Inspector:
-    return Scoring(_injection())
+    encode = tools.encode
+    return Scoring(_injection(encode, tools.encoder_id), inline=SCORED_INLINE if encode is None else 0)
 
 
 CLASSIFIER_BAND = (0.15, 0.85)
@@ -85,9 +86,9 @@ def _problems(check: GuardrailConfig) -> Iterator[tuple[str, str]]:
         yield ".at_once", "means nothing without `judge`"
 
 
-@lru_cache(maxsize=1)
-def _injection() -> Injection:
-    return Injection()
+@lru_cache(maxsize=2)
+def _injection(encode: Encode | None, encoder_id: str) -> Injection:
+    return Injection(encode=encode, encoder_id=encoder_id)
 
 
 KIND = Kind(
