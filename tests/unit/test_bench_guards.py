@@ -1,0 +1,46 @@
+"""The bench of the checks: its texts are what they say, and its report leaves the others' alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import guards
+from bench.guard_report import Figures, report
+from bench.guard_texts import hostile, prose
+from guardrails import pii
+from guardrails.config import GuardrailConfig, problems
+
+
+def test_texts_have_the_size_and_the_kind_that_they_are_named_by() -> None:
+    """Ordinary prose holds nothing private; the dense kind holds it everywhere; hostile texts are of one size."""
+    assert not pii.find(prose(1_000))
+    assert len(prose(1_000, dense=True)) == 4_500
+    assert len(pii.find(prose(1_000, dense=True))) > 60
+    assert {len(text) for text in hostile(5_000).values()} == {5_000}
+
+
+def test_what_is_measured_is_a_valid_configuration() -> None:
+    """The default route of the contract."""
+    assert not list(problems({name: GuardrailConfig(**check) for name, check in guards.CHECKS.items()}))
+
+
+def test_a_round_trip_gives_the_text_back() -> None:
+    """A short run of what the bench does a hundred thousand times."""
+    assert guards.identity(300) == (300, 0)
+
+
+def test_the_report_stays_in_its_own_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written twice, it stands there once, and what is around it stays."""
+    (tmp_path / "bench").mkdir()
+    results = tmp_path / "bench" / "RESULTS.md"
+    results.write_text("# Results\n\nabove\n")
+    monkeypatch.setattr(guards, "ROOT", tmp_path)
+    text = report(Figures([["a"] * 7], [["b"] * 4], ["c"] * 4, (10, 1), (20.0, 160.0)), quick=True)
+    guards.write(text)
+    guards.write(text)
+    written = results.read_text()
+    assert written.count("9 of 10 came back identical") == 1
+    assert written.startswith("# Results\n\nabove\n")
+    assert "(limit 150): **FAIL**" in written
