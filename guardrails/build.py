@@ -61,6 +61,9 @@ def build(
     outputs = merged(_output(*one, tools) for one in late if "output" in one[1].on)
     if any(check.internal == "original" for _, check, _ in chosen):
         outputs = [Remask(), *outputs, *([Unshared(_masking_scanners(chosen))] if cached else [])]
+    canaries = _canaries(chosen, tools)
+    if canaries is not None:
+        outputs = [Unechoed(), *outputs]
     masks = [look for look in inputs if isinstance(look, Look) and look.check.masks]
     others = [look for look in inputs if look not in masks]
     return Guards(

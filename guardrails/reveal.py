@@ -52,7 +52,7 @@ class Revealing:
         texts = {at: text for at, slot in enumerate(masked.slots) if (text := self._text(slot)) is not None}
         if not texts:
             return masked
-        body, copies = _copied(masked.body)
+        body, copies = copied(masked.body)
         slots = [
             msgspec.structs.replace(slot, holder=copies.get(id(slot.holder), slot.holder)) for slot in masked.slots
         ]
@@ -104,7 +104,7 @@ REVEALING: Key[Revealing] = Key("revealing")
 """The same object as `core.reveal.REVEAL` there, for this package, and from the first mask on."""
 
 
-def _copied(body: Body) -> tuple[Body, dict[int, Any]]:
+def copied(body: Body) -> tuple[Body, dict[int, Any]]:
     """The body's objects and lists anew, and which is whose, by `id`. A stack, not recursion: the client sets the
     depth."""
     root = body.copy()

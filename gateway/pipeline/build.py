@@ -85,7 +85,7 @@ def _lane(name: str, head: Sequence[Decider], parts: RouteParts) -> Lane:
         parts.exact_cache,  # after screening: a blocked request reads no cache
         parts.semantic_cache,
         parts.coalesce,  # only what would call a model waits for an identical call under way
-        parts.canary,  # last: what it puts into the system prompt is for the model, and for no key and no record
+        parts.canary,  # last: what it has put into the system prompt is for the model alone
     )
     transforms = (
         parts.verdict,  # holds the answer until the checks that run beside the call have spoken

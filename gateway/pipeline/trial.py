@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from gateway.core.errors import GatewayFault, Internal, StreamCut
 from gateway.core.events import Event, Failed, Frame, Text, Usage
 from gateway.core.exchange import ANONYMOUS, Exchange, new_span_id
+from gateway.core.marking import MARK
 from gateway.core.plan import ModelPlan, Target
 from gateway.core.ports import Reply, Upstream
 from gateway.core.receipt import Attempt
@@ -41,8 +42,7 @@ class Trial:
         self._cost = cost
         self._turn = turn
         self._start = exchange.elapsed()
-        self._request = _asked(exchange, upstream)
-        self.revealed = self._request is not exchange.asked()
+        self._request, self.revealed = _asked(exchange, upstream)
         """This call is sent originals of what is masked everywhere else."""
         self._endpoint = ""
         self._reply: Reply | None = None
@@ -156,12 +156,14 @@ class Trial:
             await self._reply.close()
 
 
-def _asked(exchange: Exchange, upstream: Upstream) -> Request:
+def _asked(exchange: Exchange, upstream: Upstream) -> tuple[Request, bool]:
     """What this one upstream is asked: as it was masked, or, inside the house and where the route says so, with the
-    originals. Made anew for each call, so what one was shown says nothing about the next."""
+    originals; and whether it is the latter. Made anew for each call, so what one was shown says nothing about the next."""
     masked = exchange.asked()
     reveal = exchange.facts.get(REVEAL) if upstream.trusted else None
-    return reveal.request(masked) if reveal is not None else masked
+    shown = reveal.request(masked) if reveal is not None else masked
+    mark = exchange.facts.get(MARK)
+    return (mark(shown) if mark is not None else shown), shown is not masked
 
 
 def spent(costs: Iterable[float | None]) -> float | None:

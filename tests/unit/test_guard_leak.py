@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.events import Blocked
+from gateway.core.marking import MARK
 from guardrails.build import build, tools_alone
 from guardrails.canary import LENGTH, canary_of
 from guardrails.config import GuardrailConfig, problems
@@ -23,11 +24,16 @@ def tools() -> Tools:
 
 
 async def put(*slots: tuple[str, ...], secret: bytes = SECRET) -> list[str]:
+    """What the model is asked; the request itself stays as it was."""
     exchange = exchange_of(*slots)
     canary = build(CONFIG, ["leak"], Tools(pool=tools_alone().pool, secret=secret)).canary
     assert canary is not None
+    before = said(exchange)
     assert await canary.decide(exchange) is None
-    return said(exchange)
+    mark = exchange.facts.get(MARK)
+    sent = exchange.asked() if mark is None else mark(exchange.asked())
+    assert said(exchange) == before
+    return [slot.text for slot in sent.slots]
 
 
 async def test_the_canary_goes_to_the_end_of_the_system_prompt_and_nowhere_else() -> None:
@@ -37,16 +43,10 @@ async def test_the_canary_goes_to_the_end_of_the_system_prompt_and_nowhere_else(
     texts = await put(("system", "Be kind."), ("system", "Be brief."), ("user", "hi"))
     assert texts[0] == "Be kind."
     assert texts[1].startswith("Be brief.")
-    assert word in texts[1]
+    assert texts[1].count(word) == 1
     assert texts[2] == "hi"
-    longer = await put(
-        ("system", "Be kind."),
-        ("system", "Be brief."),
-        ("user", "hi"),
-        ("assistant", "ho"),
-        ("system", "New rule."),
-        ("user", "go on"),
-    )
+    turns = (("user", "hi"), ("assistant", "ho"), ("system", "New rule."), ("user", "go on"))
+    longer = await put(("system", "Be kind."), ("system", "Be brief."), *turns)
     assert longer[:3] == texts
     assert longer[4] == "New rule."
     assert await put(("user", "hi")) == ["hi"]
@@ -58,12 +58,19 @@ async def test_it_is_the_same_for_the_same_secret_and_check_only() -> None:
     assert await put(*slots) == await put(*slots)
     assert await put(*slots) != await put(*slots, secret=b"another one of sixteen bytes")
     assert canary_of(SECRET, "leak") != canary_of(SECRET, "other")
-    exchange = exchange_of(*slots)
-    canary = build(CONFIG, ["leak"], tools()).canary
-    assert canary is not None
-    for _ in range(2):
-        await canary.decide(exchange)
-    assert said(exchange)[0].count(canary_of(SECRET, "leak")) == 1
+
+
+async def test_what_a_provider_tells_of_the_request_is_not_relayed() -> None:
+    """Only where the dialect's answers say what was asked: the beginning is told anew, by us."""
+    guards = build(CONFIG, ["leak"], tools())
+    exchange = exchange_of(("system", "Be kind."), ("user", "hi"), body={"instructions": "Be kind."})
+    events = answer(["Yes."])
+    assert (await through(exchange, guards.checks, events))[0] is events[0]
+    exchange.asked().slots[0].key = "instructions"
+    exchange.asked().slots[0].holder = exchange.asked().body
+    out = await through(exchange, guards.checks, events)
+    assert out == events
+    assert out[0] is not events[0]
 
 
 def test_without_the_key_there_is_none() -> None:
