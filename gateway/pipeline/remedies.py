@@ -43,6 +43,7 @@ class Remedies:
             elif remedy.kind == "pass":
                 if check not in exchange.passing:
                     exchange.passing.add(check)
+                    exchange.unshared = True  # whoever asks the same later may yet get a better one
                     return remedy
             else:
                 return remedy

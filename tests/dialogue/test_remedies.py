@@ -15,6 +15,7 @@ from gateway.faults.steps import HANG
 from guardrails.config import GuardrailConfig
 from guardrails.describe import describe
 from tests.fixtures.gateway import Converse, Reply, Talk, settings
+from tests.fixtures.raw_client import until
 
 STREAMS = pytest.mark.parametrize("stream", [False, True])
 DIALECTS = pytest.mark.parametrize("dialect", ["openai", "anthropic"])
@@ -218,6 +219,24 @@ async def test_a_replacement_is_not_kept(talk: Converse, stream: bool) -> None:
         good(await t.ask("hi", stream=stream), "Sorry.")
         await t.gateway.caches.writer.drained()
         good(await t.ask("hi", stream=stream), GOOD)
+
+
+@pytest.mark.parametrize("then", ["reply", "retry", "pass"])
+async def test_who_waits_for_such_an_answer_is_not_kept_waiting(talk: Converse, then: str) -> None:
+    """Identical requests under way wait for one; what is told instead, or let pass, is nobody else's, so then each asks
+    for itself. One that the model gave when asked again is as good as any."""
+    config = sections(then, **({"reply": "Sorry."} if then == "reply" else {}))
+    config["routes"]["default"]["cache"] = {"exact": {"ttl": "1h"}}
+    async with talk(**config) as t:
+        gate = asyncio.Event()
+        t.upstream.sequence("m", Play([gate, BAD]), Play([GOOD]))
+        tasks = [asyncio.create_task(t.ask("hi")) for _ in range(3)]
+        await until(lambda: t.gateway.caches.stats()["default.coalescing"]["followers"] == 2)
+        gate.set()
+        texts = sorted(reply.text for reply in await asyncio.gather(*tasks))
+        expected = {"reply": [GOOD, GOOD, "Sorry."], "retry": [GOOD] * 3, "pass": [GOOD, GOOD, BAD]}
+        assert texts == sorted(expected[then])
+        assert t.gateway.caches.stats()["default.coalescing"]["flights"] == 0
 
 
 # --- the configuration
