@@ -54,15 +54,16 @@ class Remedies:
         exchange, text = self._exchange, remedy.text
         kind: AnswerKind = "canned"
         headers: dict[str, str] = {}
+        handoff = None
         if remedy.kind == "handoff":
             assert self._stopped is not None, "a remedy follows a stop"
-            self._hand_over(self._stopped.check, remedy)
+            handoff = _handoff(self._stopped, remedy)
             kind, headers = "handoff", {"x-tidegate-handoff": remedy.team}
             text = text or f"I am handing this over to {remedy.team}."
         exchange.served_model = ""
         created = exchange.clock.wall() // 10**9
         response = said(text, id=exchange.id, model=exchange.asked().model, created=created)
-        return Answer(kind, response, headers=headers)
+        return Answer(kind, response, headers=headers, handoff=handoff)
 
     def last_resort(self) -> Remedy | None:
         """What a check still has to say when the calls it asked for have failed."""
@@ -72,10 +73,7 @@ class Remedies:
         """Stopped after something was released: the answer ends there, but a person may still be told."""
         remedy = _among(blocked.remedies, "handoff")
         if remedy is not None:
-            self._hand_over(blocked.check, remedy)
-
-    def _hand_over(self, check: str, remedy: Remedy) -> None:
-        self._exchange.handoff = Handoff(remedy.team, f"check:{check}")
+            self._exchange.handoff = _handoff(blocked, remedy)
 
     def _may_call(self, remedy: Remedy, took: int) -> bool:
         """Counts the calls, if there may be any."""
@@ -84,6 +82,10 @@ class Remedies:
             return False
         self._calls += calls
         return True
+
+
+def _handoff(blocked: Blocked, remedy: Remedy) -> Handoff:
+    return Handoff(remedy.team, f"check:{blocked.check}")
 
 
 def _among(remedies: Sequence[Remedy], *kinds: str) -> Remedy | None:

@@ -162,14 +162,14 @@ async def test_one_check_that_passes_does_not_speak_for_another() -> None:
 
 
 async def test_a_handoff_tells_the_client_and_the_people() -> None:
-    """The header, the exchange's note, and words that the operator need not write."""
+    """The header, the note for the desk, and words that the operator need not write."""
     for remedy, words in (
         (HANDOFF, "I am handing this over to people."),
         (Remedy("handoff", text="Wait.", team="people"), "Wait."),
     ):
         told = await Told(chain("a"), {"a": [BAD]}, Check(remedy)).run()  # type: ignore[arg-type]
-        assert told.exchange.handoff == Handoff("people", "check:check")
         assert told.instead is not None
+        assert told.instead.handoff == Handoff("people", "check:check")
         assert told.instead.kind == "handoff"
         assert told.instead.headers == {"x-tidegate-handoff": "people"}
         assert told.instead.response is not None
