@@ -1,4 +1,5 @@
-"""Private keys in PEM form: from BEGIN to END, or as far as a key can go when there is no END."""
+"""Private keys in PEM form: from BEGIN to END. Where there is no END, to the first mark that no key has (a quote, a
+bracket), or as far as a key can go: so that one in a JSON string does not take the rest of the JSON with it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ LIMIT = 12_288
 
 _HEADER = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END [A-Z0-9 ]{0,60}-----")
+_STOP = re.compile(r"[\"'`<>{}\[\]]")
 _HEADER_START = "-----BEGIN "
 _LIVE = re.compile(r"-----BEGIN [A-Z0-9 ]{0,64}-{0,4}\Z")
 
@@ -25,14 +27,14 @@ class PrivateKeys:
     def find(self, text: str, begin: int = 0) -> list[Span]:
         if _HEADER_START not in text:
             return []
-        return [Span("PRIVATE_KEY", start, min(end, len(text))) for start, end in self._blocks(text, begin)]
+        return [Span("PRIVATE_KEY", start, end) for start, end, _ in self._blocks(text, begin)]
 
     def settle(self, text: str, limit: int) -> int:
         """Down to the start of an unfinished block, or of what may still become a BEGIN line."""
         if "-" not in text:
             return limit
-        for start, end in self._blocks(text, 0):
-            if start < limit < end or (start < limit and end > len(text)):
+        for start, end, unfinished in self._blocks(text, 0):
+            if start < limit and (limit < end or unfinished):
                 return start
         return min(limit, self._live(text))
 
@@ -46,13 +48,20 @@ class PrivateKeys:
         return len(text)
 
     @staticmethod
-    def _blocks(text: str, begin: int) -> Iterator[tuple[int, int]]:
-        """(start, end) of each block in order. An end beyond the text means that the block is not finished."""
+    def _blocks(text: str, begin: int) -> Iterator[tuple[int, int, bool]]:
+        """(start, end, unfinished) of each block in order. Unfinished: its END may still come."""
         at = begin
+        last: re.Match[str] | None = None
+        searched = False
+        """Whether `last` is the next END, or None because there is none: looked for once, not for every header."""
         while header := _HEADER.search(text, at):
-            stop = header.end() + LIMIT
-            end = _END.search(text, header.end(), stop)
-            at = end.end() if end else stop
-            yield header.start(), at if end or stop <= len(text) else len(text) + 1
-            if at > len(text):
-                return
+            inside, stop = header.end(), header.end() + LIMIT
+            if not searched or (last is not None and last.start() < inside):
+                last, searched = _END.search(text, inside), True
+            if last is not None and last.end() <= stop:
+                at = last.end()
+                yield header.start(), at, False
+                continue
+            mark = _STOP.search(text, inside, stop)
+            at = mark.start() if mark is not None else min(stop, len(text))
+            yield header.start(), at, stop > len(text)

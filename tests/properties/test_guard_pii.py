@@ -12,10 +12,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from presidio_analyzer.predefined_recognizers import CreditCardRecognizer, IbanRecognizer, UsSsnRecognizer
 
-from guardrails import pii, pii_import
+from guardrails import pii, pii_import, secret_tokens
+from guardrails.link_hosts import Allowed
 from guardrails.pii_numbering import Numbering
 from guardrails.pii_phone import REGIONS
 from guardrails.pii_presidio import _IBANS, _registered, luhn
+from guardrails.restore import Placeholders, Restorer
+from guardrails.scanner import Several
 from guardrails.spans import rewrite
 from guardrails.vault import Vault, blanked, unescaped
 
@@ -134,6 +137,42 @@ def test_numbers_are_those_google_takes(digits: str) -> None:
     except phonenumbers.NumberParseException:
         possible = False
     assert NUMBERS.international(digits) == possible
+
+
+SCANNER = Several([pii.scanner(pii.ENTITIES), secret_tokens.scanner()])
+SAID = st.sampled_from([
+    "bob@example.com", "b\u200bob@example.com", "4111 1111 1111 1111", "GB29 NWBK 6016 1331 9268 19", "10.1.2.3", "2001:db8::1", "536-22-1234",
+    "+44 20 7946 0958", "https://example.com/a?b=c", "http://10.1.2.3:80/x", "my name is Ada Lovelace,", "Ada Lovelace <ada@example.com>",
+    "api_key = \"9f8e7d6c5b4a39281706\"", "sk-abcDEF0123456789abcd", "postgres://app:hunter2pw@db.example/x", "-----BEGIN RSA PRIVATE KEY-----\nMIIE",
+    "[[EMAIL_ADDRESS_1]]", "[[email_address_1]]", "\\[\\[EMAIL\\_ADDRESS\\_1\\]\\]", "[[", "\\", "é 中文", "and so", "\n", "\t",
+])  # fmt: skip
+
+
+class _Any(Allowed):
+    """The client's own links, in an answer that says what the client said."""
+
+    def __call__(self, host: str) -> bool:
+        return True
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    st.lists(SAID, max_size=8).map(" ".join), st.lists(st.integers(0, 2000), max_size=12), st.booleans(), st.booleans()
+)
+def test_masked_streamed_and_restored_is_the_text_itself(
+    text: str, places: list[int], as_json: bool, ascii_only: bool
+) -> None:
+    """What the real scanners mask comes back to the character, in prose and in JSON, in any pieces."""
+    sent = json.dumps({"body": text}, ensure_ascii=ascii_only) if as_json else text
+    vault = Vault([sent])
+    spans = SCANNER.find(blanked(sent) if as_json else sent)
+    masked = rewrite(sent, spans, lambda kind, said: vault.issue(kind, unescaped(said) if as_json else said))
+    known = Placeholders(vault.values, _Any())
+    cuts = sorted(place % (len(masked) + 1) for place in places)
+    for pieces in ([masked[a:b] for a, b in zip([0, *cuts], [*cuts, len(masked)], strict=True)], list(masked)):
+        restorer = Restorer(known, as_json)
+        back = "".join([*map(restorer.push, pieces), restorer.finish()])
+        assert (json.loads(back)["body"] if as_json else back) == text
 
 
 def _spelt(text: str, ways: list[int]) -> str:

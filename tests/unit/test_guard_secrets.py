@@ -71,6 +71,7 @@ def test_a_private_key_without_end_is_found_as_far_as_it_goes() -> None:
     """A block that is cut off is still a secret."""
     text = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk"
     assert found(text) == [("PRIVATE_KEY", text)]
+    assert found(f'{{"key": "{text}", "n": "x"}}') == [("PRIVATE_KEY", text)]
 
 
 @pytest.mark.parametrize(
