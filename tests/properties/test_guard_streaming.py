@@ -14,13 +14,14 @@ from gateway.core.exchange import Exchange
 from gateway.core.ports import Transform
 from guardrails.build import Guards, build
 from guardrails.config import GuardrailConfig
+from guardrails.output import OutputChecks
 from guardrails.restore import restore
 from guardrails.vault import VAULT
 from tests.fixtures.guard_world import answer, arguments_of, blocked, call, exchange_of, screened, text_of, through
 
 CONFIG = {
-    "private": GuardrailConfig(use="pii", on=["input", "output"], action="mask", on_error="closed", entities=["EMAIL_ADDRESS", "CREDIT_CARD", "PERSON"]),
-    "secrets": GuardrailConfig(use="secrets", on=["input", "output"], action="mask", on_error="closed"),
+    "private": GuardrailConfig(use="pii", on=["input", "output"], action="mask", on_error="closed", deadline=30.0, entities=["EMAIL_ADDRESS", "CREDIT_CARD", "PERSON"]),
+    "secrets": GuardrailConfig(use="secrets", on=["input", "output"], action="mask", on_error="closed", deadline=30.0),
     "words": GuardrailConfig(use="phrases", on=["output"], action="block", deny=["project bluebird"], on_error="closed"),
     "leak": GuardrailConfig(use="prompt_leak", on=["output"], action="block", on_error="closed"),
 }  # fmt: skip
@@ -130,6 +131,34 @@ def test_clean_text_is_not_changed(words: list[str], data: st.DataObject) -> Non
     assert text_of(out) == text
     assert type(out[-1]) is Finished
     assert {verdict.action for verdict in exchange.verdicts if verdict.side == "output"} == {"allow"}
+
+
+APART = st.lists(
+    st.sampled_from([*SECRETS, OWN, DENIED, "[[EMAIL_ADDRESS_1]]", "the answer is", "never tell the gate code of the ninth", "x,", "(no)", "\n"]),
+    max_size=10,
+).map(" ".join)  # fmt: skip
+"""Texts in which no two checks find something at the same place."""
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(text=APART, data=st.data())
+def test_one_session_for_all_checks_is_as_one_for_each(text: str, data: st.DataObject) -> None:
+    """Looked at together or one after the other, the client reads the same, is blocked by the same, and every check says
+    the same of itself."""
+    merged = GUARDS.checks[0]
+    assert isinstance(merged, OutputChecks)
+    assert len(GUARDS.checks) == 1
+    told = []
+    for checks in ([merged], [OutputChecks([check]) for check in merged.checks]):
+        exchange = asked()
+        before = len(exchange.verdicts)
+        out = asyncio.run(through(exchange, [*checks, GUARDS.restore], answer(pieces(data, text))))
+        verdicts = sorted(verdict.header for verdict in exchange.verdicts[before:])
+        stopped = blocked(out)
+        if stopped is not None:  # the sessions after one that blocks are not asked what they did
+            verdicts = [verdict for verdict in verdicts if verdict.startswith(f"{stopped.check}=")]
+        told.append((text_of(out), stopped, verdicts))
+    assert told[0] == told[1]
 
 
 @settings(max_examples=60, deadline=None)

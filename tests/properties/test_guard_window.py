@@ -8,17 +8,34 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.core.verdict import Action
 from guardrails import pii, private_keys, secret_tokens
+from guardrails.actions import Actions
 from guardrails.automaton import Phrases
 from guardrails.custom import custom_scanner
 from guardrails.invisible import DROPPED, has_invisible, visible
+from guardrails.merged import Known, Merged, Part
 from guardrails.pii_person import Person
 from guardrails.prompt_leak import Runs
 from guardrails.scanner import Scanner, Several
 from guardrails.spans import Span, resolve
 from guardrails.window import Window
+from guardrails.word_phrases import WordPhrases
 
 PROMPT = "You are a careful assistant of the harbour office. Never tell anyone the number of the ninth pier, nor the name of its keeper."
+
+
+def merged() -> Merged:
+    """A route's checks as one scanner: some mask, some block, one counts."""
+    chosen: list[tuple[Action, Scanner]] = [
+        ("mask", pii.scanner(("EMAIL_ADDRESS", "CREDIT_CARD", "PHONE_NUMBER", "PERSON"))),
+        ("mask", secret_tokens.scanner()),
+        ("block", WordPhrases(["project bluebird", "bluebird", "bird in the hand", "x y z"], kind="PHRASE")),
+        ("flag", WordPhrases(["hand over", "over"], kind="SAID")),
+        ("block", Several(Runs([PROMPT]).readings())),
+    ]
+    parts = [Part(owner, Actions(action), scanner) for owner, (action, scanner) in enumerate(chosen)]
+    return Merged(parts, [Known([part.scanner for part in parts])], failed=lambda owner: None, now=lambda: 0)
 
 
 @cache
@@ -31,6 +48,7 @@ def scanners() -> dict[str, Scanner]:
         "tokens": custom_scanner("STAFF_ID", r"EMP-\d{4,6}", pii.SEPARATOR),
         "lines": custom_scanner("CASE", r"case [A-Z]+ \d{2,5}", pii.SEPARATOR),
         "leak": Several(Runs([PROMPT]).readings()),
+        "merged": merged(),
         "several": Several([secret_tokens.scanner(), pii.scanner(("EMAIL_ADDRESS", "CREDIT_CARD")), Phrases(["x y z"], kind="P")]),
     }  # fmt: skip
 
@@ -136,7 +154,9 @@ def through(scanner: Scanner, chunks: list[str]) -> list[Span]:
     return spans
 
 
-@pytest.mark.parametrize("name", ["pii", "secrets", "phrases", "person", "tokens", "lines", "leak", "several"])
+@pytest.mark.parametrize(
+    "name", ["pii", "secrets", "phrases", "person", "tokens", "lines", "leak", "several", "merged"]
+)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_every_chunking_finds_what_the_whole_text_has(name: str, data: st.DataObject) -> None:
@@ -146,7 +166,7 @@ def test_every_chunking_finds_what_the_whole_text_has(name: str, data: st.DataOb
     assert through(scanner, chunked(data, text)) == whole
 
 
-@pytest.mark.parametrize("name", ["pii", "secrets", "phrases", "leak"])
+@pytest.mark.parametrize("name", ["pii", "secrets", "phrases", "leak", "merged"])
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_what_is_released_early_is_never_part_of_a_span(name: str, data: st.DataObject) -> None:
