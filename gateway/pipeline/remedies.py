@@ -59,7 +59,7 @@ class Remedies:
             assert self._stopped is not None, "a remedy follows a stop"
             handoff = _handoff(self._stopped, remedy)
             kind, headers = "handoff", {"x-tidegate-handoff": remedy.team}
-            text = text or f"I am handing this over to {remedy.team}."
+            text = text or f"I am handing this over to {remedy.team.replace('_', ' ').replace('-', ' ')}."
         exchange.served_model = ""
         created = exchange.clock.wall() // 10**9
         response = said(text, id=exchange.id, model=exchange.asked().model, created=created)

@@ -127,7 +127,7 @@ async def test_a_person_takes_over(talk: Converse, dialect: str, stream: bool, w
     async with talk(**sections("handoff", handoff="press-office", **fields)) as t:
         t.upstream.script("m", [BAD])
         reply = await ask(t, dialect, stream)
-        good(reply, words or "I am handing this over to press-office.")
+        good(reply, words or "I am handing this over to press office.")
         assert reply.header("handoff") == "press-office"
         receipt = await t.receipt()
         assert (receipt.answer, receipt.handoff, receipt.handoff_reason) == ("handoff", "press-office", "check:words")
