@@ -160,7 +160,7 @@ async def test_a_blocked_request_has_no_attempt(talk: Converse) -> None:
         assert (reply.status, reply.error["code"]) == (400, "content_filter")
         _, server, stages, attempts = await trace_of(t, kept)
     assert attempts == []
-    assert (stages[-1].name, stages[-1].attributes["tidegate.outcome"]) == ("screen", "refused")
+    assert (stages[-1].name, stages[-1].attributes["tidegate.outcome"]) == ("inspect", "refused")
     assert not any(span.error for span in (server, *stages))
     assert server.attributes["tidegate.guardrails"] == ["phrases=block:1"]
     assert "error.type" not in server.attributes
