@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway import config as configuration
+from gateway.commands import check as check_command
 from gateway.commands import trust
 from gateway.faults.play import Play
 from gateway.faults.server import FaultServer
@@ -299,7 +300,12 @@ def report(config: dict[str, Any], base: Path) -> tuple[list[str], list[str]]:
 
     value = {"version": 1, **config, "providers": config["providers"](At, At), "telemetry": {"log": "off"}}
     made = configuration.of_value(value, base)
-    return trust.originals(made, "default"), trust.warnings(made)
+    whole = check_command.report_of(made)
+    told = "\n".join(check_command.text_of(whole))
+    lines, warned = trust.originals(made, "default"), trust.warnings(made)
+    assert all(f"  trust: {line}" in told for line in lines)
+    assert set(warned) <= set(whole["warnings"])
+    return lines, warned
 
 
 def test_check_says_who_sees_originals(tmp_path: Path) -> None:
