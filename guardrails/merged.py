@@ -57,6 +57,10 @@ class Owned(Span, frozen=True):
     """Further checks that hit the same place, once for each hit, and what they would do."""
 
 
+Look = tuple[Part, int]
+"""A part that must look at a text, and from where on."""
+
+
 class Known:
     """The table of one set of scanners, shared by all exchanges: piece -> those it concerns, as bits. Holds hashes."""
 
@@ -68,14 +72,20 @@ class Known:
         """How many scanners."""
         return len(self._scanners)
 
-    def concerns(self, pieces: Sequence[str]) -> int:
-        """Those that must look at a text of these pieces."""
-        bits = 0
+    def concerns(self, pieces: Sequence[str]) -> list[tuple[int, int]]:
+        """Who must look at a text of these pieces, and from where on: (scanners as bits, place), in order of place."""
+        found: list[tuple[int, int]] = []
+        bits = at = 0
         table = self._table
         for piece in pieces:
             known = table.get(hash(piece))
-            bits |= self._learn(piece) if known is None else known
-        return bits
+            if known is None:
+                known = self._learn(piece)
+            if known & ~bits:
+                found.append((known & ~bits, at))
+                bits |= known
+            at += len(piece)
+        return found
 
     def _learn(self, piece: str) -> int:
         bits = sum(1 << at for at, scanner in enumerate(self._scanners) if not _unconcerned(scanner, piece))
@@ -101,7 +111,7 @@ class Merged:
         self, parts: Sequence[Part], tables: Sequence[Known], *, failed: Callable[[int], None], now: Callable[[], int]
     ) -> None:
         """`tables` know the scanners of the parts, in the same order. `now`: nanoseconds."""
-        self._parts = [(1 << at, part) for at, part in enumerate(parts)]
+        self._parts = tuple(parts)
         self._tables: list[tuple[Known, int]] = []
         known = 0
         for table in tables:
@@ -109,39 +119,46 @@ class Merged:
             known += len(table)
         self._failed = failed
         self._now = now
+        self._dropped: set[int] = set()
+        """Checks that failed."""
         self.spent = [0] * (1 + max((part.owner for part in parts), default=0))
         """Nanoseconds that each check's own scanners took."""
 
-    def _concerns(self, text: str) -> int:
-        """The parts that must look at `text`, whose end is that of a piece, as bits."""
+    def _all(self) -> list[Look]:
+        return [(part, 0) for part in self._parts if part.owner not in self._dropped]
+
+    def _concerned(self, text: str) -> list[Look]:
+        """The parts that must look at `text`, whose end is that of a piece, and from where on."""
         pieces = _PIECE.findall(text)
-        bits = 0
+        looks: list[Look] = []
         for table, shift in self._tables:
-            bits |= table.concerns(pieces) << shift
-        return bits
+            for bits, at in table.concerns(pieces):
+                parts = (part for place, part in enumerate(self._parts[shift:]) if bits >> place & 1)
+                looks += [(part, at) for part in parts if part.owner not in self._dropped]
+        return looks
 
     def quiet(self, text: str) -> bool:
         return not self.find(text)
 
     def find(self, text: str, begin: int = 0) -> list[Span]:
         """The spans, disjoint and in order, all of them `Owned`."""
-        parts = self._parts
-        if parts and len(text) - begin <= _SHORT and text[-1:] in (" ", "\n"):
-            bits = self._concerns(text[begin:] if begin else text)
-            if not bits:
+        if len(text) - begin <= _SHORT and text[-1:] in (" ", "\n"):
+            looks = self._concerned(text[begin:] if begin else text)
+            if not looks:
                 return []
-            parts = [each for each in parts if each[0] & bits]
+        else:
+            looks = self._all()
         hits: list[Hit] = []
-        for _, part in parts:
+        for part, at in looks:
             start = self._now()
             try:
-                spans = part.scanner.find(text, begin)
+                spans = part.scanner.find(text, begin + at)
             except Exception:
                 self._drop(part.owner)
                 hits = [hit for hit in hits if hit.owner != part.owner]
                 continue
             self.spent[part.owner] += self._now() - start
-            if spans:
+            if spans and part.owner not in self._dropped:
                 hits += [Hit(part.owner, part.actions.of(span.kind), span) for span in spans]
         return resolve_owned(hits) if hits else []
 
@@ -150,41 +167,40 @@ class Merged:
             at = _boundary(text, limit)
             if limit - at <= _WORD and text[at:limit].isascii():
                 return self._settle_pieces(text, at) if at else 0
-        return self._agree(self._parts, text, limit)
+        return self._agree(self._all(), text, limit)
 
     def _settle_pieces(self, text: str, limit: int) -> int:
         """`limit` is the end of a piece, and so is the cut: there all that are not concerned may be cut too."""
-        bits = self._concerns(text[:limit])
-        if not bits:
-            return limit
-        parts = [each for each in self._parts if each[0] & bits]
-        while limit:
-            cut = self._agree(parts, text, limit)
+        looks = self._concerned(text[:limit])
+        while looks and limit:
+            cut = self._agree(looks, text, limit)
             limit = _boundary(text, cut)
             if limit == cut:
                 break
         return limit
 
-    def _agree(self, parts: list[tuple[int, Part]], text: str, limit: int) -> int:
-        """Each part lowers the cut until none objects."""
+    def _agree(self, looks: list[Look], text: str, limit: int) -> int:
+        """Each part lowers the cut until none objects. None objects to a cut before the place from where it looks."""
         agreed = at = 0
-        while agreed < len(parts) and limit > 0:
-            _, part = parts[at]
-            start = self._now()
-            try:
-                lower = part.scanner.settle(text, limit)
-            except Exception:
-                self._drop(part.owner)
-                return self._agree([each for each in parts if each[1].owner != part.owner], text, limit)
-            self.spent[part.owner] += self._now() - start
+        while agreed < len(looks) and limit > 0:
+            part, begin = looks[at]
+            lower = limit
+            if limit > begin:
+                start = self._now()
+                try:
+                    lower = begin + part.scanner.settle(text[begin:] if begin else text, limit - begin)
+                except Exception:
+                    self._drop(part.owner)
+                    return self._agree([look for look in looks if look[0].owner != part.owner], text, limit)
+                self.spent[part.owner] += self._now() - start
             agreed = agreed + 1 if lower == limit else 1
             limit = lower
-            at = (at + 1) % len(parts)
+            at = (at + 1) % len(looks)
         return limit
 
     def _drop(self, owner: int) -> None:
+        self._dropped.add(owner)
         self._failed(owner)
-        self._parts = [each for each in self._parts if each[1].owner != owner]
 
 
 def _boundary(text: str, limit: int) -> int:

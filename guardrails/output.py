@@ -12,9 +12,10 @@ from gateway.core.ports import Session, Transform
 from gateway.core.verdict import Verdict
 from guardrails.actions import Actions
 from guardrails.flagging import Flagged
+from guardrails.invisible import Visible
 from guardrails.merged import Known, Part
 from guardrails.rules import OutputRules, rules_of
-from guardrails.scanner import Scanner
+from guardrails.scanner import Scanner, Several
 from guardrails.streaming import Held
 
 __all__ = ["Always", "OutputCheck", "OutputChecks", "OutputRules", "ScannerOf", "merged", "rules_of"]
@@ -84,10 +85,10 @@ class OutputChecks:
         self.checks = tuple(checks)
         self._mode = checks[0].rules.mode
         lasting = [check.source.scanners if isinstance(check.source, Always) else () for check in checks]
-        self._lasting = [(at, scanner) for at, scanners in enumerate(lasting) for scanner in scanners]
+        self._lasting = [(at, part) for at, scanners in enumerate(lasting) for one in scanners for part in apart(one)]
         self._kept = {at for at, _ in self._lasting}
         self._known = Known([scanner for _, scanner in self._lasting])
-        self._met: WeakKeyDictionary[Scanner, Known] = WeakKeyDictionary()
+        self._met: WeakKeyDictionary[Scanner, tuple[list[Scanner], Known]] = WeakKeyDictionary()
         """For scanners made for an exchange, which may serve others like it."""
 
     def open(self, exchange: Exchange) -> Session | None:
@@ -100,18 +101,29 @@ class OutputChecks:
         shown = self._mode == "retract" and exchange.asked().stream and exchange.headers.get(OPT_IN) == "retract"
         # Of an answer that is not streamed nothing leaves before its end, so there is nothing to settle piece by piece.
         whole = self._mode == "full" or not exchange.asked().stream
-        made = [(at, one) for at, found in enumerate(scanners) if at not in self._kept for one in found]
+        met = [(at, self._meet(one)) for at, found in enumerate(scanners) if at not in self._kept for one in found]
+        made = [(at, part) for at, (split, _) in met for part in split]
         rules = [self.checks[at].rules for at in places]
         actions = [stopping(rule.actions) if shown else rule.actions for rule in rules]
         parts = [Part(places[at], actions[places[at]], scanner) for at, scanner in [*self._lasting, *made]]
-        tables = [self._known, *(self._table(scanner) for _, scanner in made)]
+        tables = [self._known, *(known for _, (_, known) in met)]
         return Held(exchange, rules, parts, tables, whole=whole, shown=shown)
 
-    def _table(self, scanner: Scanner) -> Known:
-        table = self._met.get(scanner)
-        if table is None:
-            table = self._met[scanner] = Known([scanner])
-        return table
+    def _meet(self, scanner: Scanner) -> tuple[list[Scanner], Known]:
+        met = self._met.get(scanner)
+        if met is None:
+            split = apart(scanner)
+            met = self._met[scanner] = (split, Known(split))
+        return met
+
+
+def apart(scanner: Scanner) -> list[Scanner]:
+    """The scanners that one is made of: a piece of text that concerns one of them need not concern the others."""
+    if isinstance(scanner, Visible):
+        return [Visible(part) for part in apart(scanner.inner)]
+    if isinstance(scanner, Several):
+        return [part for one in scanner.parts for part in apart(one)]
+    return [scanner]
 
 
 def stopping(actions: Actions) -> Actions:

@@ -23,6 +23,7 @@ from guardrails.actions import Actions
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
 from guardrails.output import OutputCheck, OutputRules
+from guardrails.restoring import Restore
 from guardrails.spans import Span
 from guardrails.vault import VAULT, Vault
 from tests.fixtures.guard_world import answer, blocked, exchange_of, screened, text_of, through
@@ -59,7 +60,7 @@ async def test_the_users_own_value_is_theirs_to_see() -> None:
     vault = Vault()
     vault.issue("EMAIL_ADDRESS", "bob@example.com")
     exchange.facts.put(VAULT, vault)
-    out = await through(exchange, [*checks("private"), build(CONFIG, []).restore], answer(["to bob@example.com!"]))
+    out = await through(exchange, [*checks("private"), Restore()], answer(["to bob@example.com!"]))
     assert text_of(out) == "to bob@example.com!"
     assert actions(exchange) == ["private=allow"]
 
