@@ -18,7 +18,8 @@ _TWINS = {
 _FOLD = {ord(twin): latin for latin, twins in _TWINS.items() for twin in twins}
 _MARKS = re.compile("[\u0300-\u036f]+")
 """Accents put on top of letters one by one ("i̇g̈n̈o̊r̊e"), where NFKC knows no composed letter for them."""
-_ANY = re.compile("[" + "".join(map(chr, _FOLD)) + "]")
+_ANY = re.compile("[" + "".join(map(chr, _FOLD)) + "]+")
+_MIXED = re.compile("[a-z](?=[{0}])|[{0}](?=[a-z])".format("".join(map(chr, _FOLD))))
 _WORD = re.compile(r"[^\W\d_]+")
 _GENUINE = re.compile("[бвджзийлнфцчшщъыэюябґђљњћџёїўβδζθλμξπφψςάέήίόύώ\u0561-\u0586]")
 """Letters that nobody takes for Latin: where there are some, the script is meant. Of the look-alikes above, those that
@@ -28,12 +29,12 @@ _LATIN = re.compile("[a-z]")
 
 def folded(text: str) -> str:
     """`text`, lower case and NFKC, with disguised letters as the ASCII that they pass for. Linear."""
-    text = _MARKS.sub("", text) if _MARKS.search(text) else text
+    text = _MARKS.sub("", text)
     if not _ANY.search(text):
         return text
     if not _GENUINE.search(text) and _LATIN.search(text):
-        return text.translate(_FOLD)
-    return _WORD.sub(_fold_mixed, text)
+        return _ANY.sub(lambda run: run[0].translate(_FOLD), text)
+    return _WORD.sub(_fold_mixed, text) if _MIXED.search(text) else text
 
 
 def _fold_mixed(match: re.Match[str]) -> str:

@@ -63,6 +63,8 @@ _SPELT = re2.compile(r"\b[a-z0-9@$!](?:[^a-z0-9@$!\n]{1,4}[a-z0-9@$!]){4,}(?:\b|
 _LONG = re2.compile(r"[a-z][a-z0-9_./|*+,;:-]{17,}[a-z]", _options())
 _LEETISH = re2.compile(r"[a-z][013457@$!]+[a-z]|\b[1@0$]+[a-z]{2}", _options())
 _GAP = re.compile(r"[^a-z0-9@$!]+")
+_LEET_LEAST = 3
+"""Words with a digit inside: one or two are in any text about products."""
 _QUOTED = re.compile(r'"([^"\n]{1,200})"')
 _TELLS = re2.compile("|".join(_TELLING), _options())
 _WORDS = re2.compile("|".join(_JOINING), _options())
@@ -195,7 +197,7 @@ def _said(data: bytes) -> str:
 
 
 def _leet(low: str) -> Iterator[str]:
-    if _LEETISH.search(low):
+    if sum(1 for _ in zip(range(_LEET_LEAST), _LEETISH.finditer(low), strict=False)) == _LEET_LEAST:
         yield low.translate(_LEET)
 
 
@@ -238,4 +240,4 @@ def _joined(low: str) -> Iterator[str]:
 
 
 def _parted(run: str) -> str:
-    return _WORDS.sub(r" \g<0> ", run)
+    return str(_WORDS.sub(r" \g<0> ", run))

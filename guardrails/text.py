@@ -3,12 +3,13 @@ look; what is sent on is never changed by this, so no offsets are kept."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from guardrails.confusables import folded
 from guardrails.decoding import MAX_DECODED, MAX_ENCODED, hidden
 
-__all__ = ["MAX_DECODED", "MAX_ENCODED", "decoded", "lowered", "normalised"]
+__all__ = ["MAX_DECODED", "MAX_ENCODED", "both", "decoded", "lowered", "normalised"]
 
 _INVISIBLE: dict[int, str | None] = {
     ord(ch): None for ch in "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u2060\u2061\u2062\u2063\u2064\ufeff"
@@ -24,11 +25,15 @@ _INVISIBLE |= {
 """Signs that NFKC makes five to eighteen letters of, where no other makes more than four: a text could grow by that."""
 
 
+_UNSEEN = re.compile("[" + "".join(map(chr, _INVISIBLE)) + "]+")
+
+
 def lowered(text: str) -> str:
     """Lower case, NFKC, no invisible characters, look-alikes of Latin letters folded; white space as it was."""
     if text.isascii():
         return text.lower()
-    return folded(unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).lower())
+    seen = _UNSEEN.sub(lambda run: run[0].translate(_INVISIBLE), text)
+    return folded(unicodedata.normalize("NFKC", seen).lower())
 
 
 def normalised(text: str) -> str:
@@ -40,3 +45,9 @@ def decoded(text: str) -> list[str]:
     """What is written in `text` in a way that filters do not read and models do: see `guardrails.decoding`. Each piece has
     its white space as one space. Bounded in number and length."""
     return hidden(text, lowered(text))
+
+
+def both(text: str) -> tuple[str, list[str]]:
+    """(`normalised`, `decoded`), for less than the two apart."""
+    low = lowered(text)
+    return " ".join(low.split()), hidden(text, low)

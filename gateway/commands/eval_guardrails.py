@@ -13,6 +13,7 @@ from gateway.commands.scoring import DataError, Say, Told, field, in_parts, mill
 
 if TYPE_CHECKING:
     from guardrails.config import GuardrailConfig
+    from guardrails.injection.check import Injection
 
 Scores = Callable[[str], float]
 
@@ -76,7 +77,6 @@ def latency(micros: Sequence[float]) -> dict[str, float]:
 def _scorer(options: argparse.Namespace) -> tuple[Scores, float]:
     """What gives a text its score, and where it is flagged."""
     from guardrails import toxicity
-    from guardrails.injection.check import Injection
     from guardrails.kinds import injection as injection_kind
     from guardrails.kinds import toxicity as toxicity_kind
     from guardrails.kinds.injection import THRESHOLD
@@ -87,13 +87,26 @@ def _scorer(options: argparse.Namespace) -> tuple[Scores, float]:
         if check is not None and check.model is not None:
             return toxicity_kind.classifying(check).word, own or toxicity.THRESHOLD
         return lambda text: toxicity.rate(text).score, own or toxicity.THRESHOLD
-    injection = Injection()
+    injection = _injection()
     if check is not None and check.judge is not None:
         raise DataError("a judge is asked by a running gateway only: score the check without its `judge`")
     if check is not None and check.model is not None:
         tier = injection_kind.classifying(check)
         return lambda text: tier.word(text, injection.score(text).score), own or THRESHOLD
     return lambda text: injection.score(text).score, own or THRESHOLD
+
+
+def _injection() -> Injection:
+    """With the sentence encoder where its files are: the detector as a gateway beside them has it."""
+    from gateway.embedding.files import ModelMissing, models_dir
+    from gateway.embedding.minilm import MiniLM
+    from guardrails.injection.check import Injection
+
+    try:
+        encoder = MiniLM(models_dir())
+    except ModelMissing:
+        return Injection()
+    return Injection(encode=encoder.encode, encoder_id=encoder.id)
 
 
 def _positive(row: dict[str, Any], number: int) -> bool:

@@ -19,7 +19,7 @@ WEAK_BONUS = 1.0
 """What a rule adds to the logit. Chosen together with the threshold on held-out sources (`train.py` prints the
 figures): a bonus and not a verdict, so that a question *about* an attack, which the model knows for one, can quote
 it."""
-MOST_WEAK = 2
+MOST_WEAK = 3
 
 LENGTH = 0.5
 """Taken from the logit for each doubling of the number of windows: the worst of many is worse by chance alone."""
@@ -89,7 +89,9 @@ class Injection:
     def _accept(self, encode: Encode, encoder_id: str) -> None:
         part = self._part
         if part is None or self._head.network is None:
-            raise ValueError("this injection head was trained without an encoder: leave `encode` out, or train it with one")
+            raise ValueError(
+                "this injection head was trained without an encoder: leave `encode` out, or train it with one"
+            )
         if encoder_id != part.encoder:
             raise ValueError(f"this injection head was trained with the encoder {part.encoder}, not {encoder_id!r}")
         shape = encode(["warm up"]).shape

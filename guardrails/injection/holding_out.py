@@ -38,6 +38,8 @@ def hold_out(
     found: dict[int, Held] = {}
     for holds in folds:
         out = [holds(example) for example in examples]
+        if not any(out):
+            continue
         learn = [sample for sample in windows if sample.learn and not out[sample.example]]
         weights = fit_grams(learn)
         judged: dict[int, list[tuple[float, str]]] = {}

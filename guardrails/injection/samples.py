@@ -66,8 +66,8 @@ def read(path: Path) -> tuple[list[Example], str]:
 
 
 def samples(examples: Sequence[Example]) -> list[Sample]:
-    """All windows, and windows packed from short harmless rows of one source and fold: without those, nearly all that is long would
-    be an attack, and the model would learn that long is bad."""
+    """All windows, and windows packed from short harmless rows of one source and fold: without those, nearly all that is
+    long would be an attack, and the model would learn that long is bad."""
     out = []
     for at, example in enumerate(examples):
         judged = example.row.src != SOURCE

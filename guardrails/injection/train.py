@@ -30,9 +30,9 @@ from guardrails.injection.own_rows import SOURCE
 from guardrails.injection.samples import Example, read, samples
 from guardrails.injection.tuning import calibration, figures, table
 
-SHARE = 0.35
-"""What the network's logit counts for; 0.3 and 0.5 gave the same recall."""
-LOW, HIGH = -4.0, 8.0
+SHARE = 0.3
+"""What the network's logit counts for; 0.2 to 0.45 gave nearly the same recall."""
+LOW, HIGH = -3.0, 6.0
 """First-tier logits, from the cut, between which the encoder is asked."""
 
 Say = Callable[[str], Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from guardrails.text import decoded, normalised
+from guardrails.text import both, normalised
 
 WINDOW = 500
 STRIDE = 400
@@ -15,10 +15,8 @@ what fits into the 128 tokens of the sentence encoder."""
 
 def reading(text: str) -> list[str]:
     """`text` normalised, and then each decoded piece of it, normalised. Empty for blank text."""
-    plain = normalised(text)
-    if not plain:
-        return []
-    return [plain, *(piece for piece in map(normalised, decoded(text)) if piece)]
+    plain, hidden = both(text)
+    return [piece for piece in (plain, *map(normalised, hidden)) if piece]
 
 
 def begins(length: int) -> range:
