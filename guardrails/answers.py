@@ -88,6 +88,12 @@ class Voice:
         self._exchange.degraded.append(f"guardrail:{rules.name}")
 
 
+def note_held(exchange: Exchange, since: int) -> None:
+    """Something goes out that came at `since`, by the exchange's clock; 0 for nothing held."""
+    if since and exchange.asked().stream:
+        exchange.held = max(exchange.held, exchange.clock.now() - since)
+
+
 def interested(exchange: Exchange, rules: AnswerRules) -> bool:
     """Whether there is an answer that a model has just made, and that the check may look at."""
     if exchange.answer is not None or exchange.request is None:

@@ -11,7 +11,7 @@ from typing import Any
 from gateway.core.events import Blocked, ChoiceFinished, Event, Failed, Reasoning, Text, ToolCall, Unknown
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
-from guardrails.answers import AnswerRules, Voice, interested
+from guardrails.answers import AnswerRules, Voice, interested, note_held
 
 CATEGORY = "empty_answer"
 MAX_HELD = 1 << 20
@@ -45,6 +45,7 @@ class Waiting:
     waiting = False
 
     def __init__(self, exchange: Exchange, rules: AnswerRules) -> None:
+        self._exchange = exchange
         self._rules = rules
         self._voice = Voice(exchange, rules)
         self._full = rules.holds and rules.mode == "full"
@@ -54,6 +55,7 @@ class Waiting:
         """Of those that have not, what is held."""
         self._thought: set[int] = set()
         self._size = 0
+        self._since = 0
         self._hits: list[str] = []
 
     def push(self, event: Event) -> Sequence[Event]:
@@ -88,7 +90,9 @@ class Waiting:
             return (event,)
         if type(event) is ToolCall or type(event) is Unknown or (type(event) is Text and visible(event.text)):
             self._seen.add(choice)
-            return [*self._kept.pop(choice, ()), event]
+            kept = self._kept.pop(choice, [])
+            note_held(self._exchange, self._since if kept else 0)
+            return [*kept, event]
         kept = self._kept.setdefault(choice, [])
         if type(event) is Reasoning:
             self._thought.add(choice)
@@ -103,6 +107,9 @@ class Waiting:
             self._voice.unseen("too_long")
             return [*held, event]
         kept.append(event)
+        self._since = self._since or self._exchange.clock.now()
+        if self._exchange.asked().stream:
+            self._exchange.held_chars = max(self._exchange.held_chars, self._size)
         return ()
 
     @staticmethod

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.core.events import Blocked, ChoiceFinished, Event, Failed, Reasoning, Text, ToolCall, Unknown
 from gateway.core.exchange import Exchange
-from guardrails.answers import AnswerRules, Voice
+from guardrails.answers import AnswerRules, Voice, note_held
 from guardrails.tracks import Overheld
 from guardrails.unknown import strings
 
@@ -64,6 +64,7 @@ class HeldChoices:
         self._pool = pool
         self._voice = Voice(exchange, rules)
         self._kept: dict[int, list[Event]] = {}
+        self._since: dict[int, int] = {}
         self._size = 0
         self._ended: list[ChoiceFinished] = []
         self._hits = 0
@@ -117,6 +118,7 @@ class HeldChoices:
         self._kept.setdefault(choice, []).append(event)
         if not self._rules.holds:
             return (event,)
+        self._since.setdefault(choice, self._exchange.clock.now())
         if self._exchange.asked().stream:
             self._exchange.held_chars = max(self._exchange.held_chars, self._size)
         return ()
@@ -141,6 +143,7 @@ class HeldChoices:
         if judged.error and self._rules.holds:
             self._kept.clear()
             return [self._voice.block(self._reason(), judged.error, cut=judged.cut, score=self._score)]
+        note_held(self._exchange, self._since.pop(choice, 0))
         return [*(events if judged.events is None else judged.events), *last]
 
     async def _run(self, events: Sequence[Event], reason: str) -> Judged:

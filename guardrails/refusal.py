@@ -13,7 +13,7 @@ from typing import Any
 from gateway.core.events import Blocked, ChoiceFinished, Event, Failed, Finished, Reasoning, Text, ToolCall, Unknown
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
-from guardrails.answers import AnswerRules, Voice, interested
+from guardrails.answers import AnswerRules, Voice, interested, note_held
 from guardrails.refusal_rules import OPENING, refuses
 
 CATEGORY = "model_refusal"
@@ -47,10 +47,11 @@ class Refusal:
 class Beginning:
     """What of one choice has been read, and what of it is held."""
 
-    __slots__ = ("held", "read", "text")
+    __slots__ = ("held", "read", "since", "text")
 
     def __init__(self) -> None:
         self.held: list[Event] = []
+        self.since = 0
         self.text = ""
         self.read = False
         """The opening has been judged."""
@@ -139,6 +140,7 @@ class Reading:
         if choice in self._hits and self._rules.holds:
             return [self._block(choice)]
         held, begin.held = begin.held, []
+        note_held(self._exchange, begin.since if held else 0)
         return held
 
     def _hold(self, event: Event, begin: Beginning, size: int) -> Sequence[Event]:
@@ -149,6 +151,7 @@ class Reading:
             self._voice.unseen("too_long")
             return [*held, event]
         begin.held.append(event)
+        begin.since = begin.since or self._exchange.clock.now()
         if self._exchange.asked().stream:
             now = sum(len(begin.text) for begin in self._choices.values() if begin.held)
             self._exchange.held_chars = max(self._exchange.held_chars, self._size if self._full else now)

@@ -13,7 +13,7 @@ import msgspec
 from gateway.core.events import Blocked, Event, Failed, Finished, Reasoning, Text, ToolCall
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
-from guardrails.answers import AnswerRules, Voice, interested
+from guardrails.answers import AnswerRules, Voice, interested, note_held
 from guardrails.runaway import Runaway
 
 CATEGORY = "runaway_repetition"
@@ -55,6 +55,7 @@ class Watching:
         self._full = rules.holds and rules.mode == "full"
         self._held: list[Event] = []
         self._size = 0
+        self._since = 0
 
     def push(self, event: Event) -> Sequence[Event]:
         if self._voice.over:
@@ -72,6 +73,7 @@ class Watching:
 
     def finish(self) -> Sequence[Event]:
         held, self._held = self._held, []
+        note_held(self._exchange, self._since)
         self._voice.say("flag" if self._found else "allow", int(bool(self._found)), self._found)
         return held
 
@@ -105,6 +107,7 @@ class Watching:
         if self._size > MAX_HELD:
             return self._unseen("too_long", event)
         self._held.append(event)
+        self._since = self._since or self._exchange.clock.now()
         if self._exchange.asked().stream:
             self._exchange.held_chars = max(self._exchange.held_chars, self._size)
         return ()

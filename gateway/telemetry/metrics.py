@@ -82,8 +82,9 @@ class Metrics:
                 self._skipped[verdict.check, verdict.reason or "unknown"].inc()
             elif ">" in verdict.reason:  # `fenced>ok,enum>enum`: words of a fixed list
                 for flaw in verdict.reason.split(","):
-                    before, _, after = flaw.partition(">")
-                    self._flaws[verdict.check, before, after].inc()
+                    before, changed, after = flaw.partition(">")
+                    if changed:
+                        self._flaws[verdict.check, before, after].inc()
         if receipt.intent:
             self._intents[route, receipt.intent].inc()
         for what in receipt.degraded:

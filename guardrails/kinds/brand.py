@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from guardrails.brands import Brands
 from guardrails.config import GuardrailConfig
-from guardrails.kind import BOTH, Kind, always, words
+from guardrails.kind import BOTH, SCANNED, Kind, always, words
 from guardrails.scanner import Scanner
 
 
@@ -39,7 +39,7 @@ KIND = Kind(
     sides=BOTH,
     actions=words("mask block flag"),
     keys=words("deny allow restore internal scope stream then attempts reply handoff"),
-    streams=("hold", "full"),
+    streams=SCANNED,
     misses=always(
         "misspellings, translations, other scripts, domain names and identifiers that have the name inside a longer word, "
         "and whatever describes it without naming it; a name that is also a word is a hit wherever that word is"

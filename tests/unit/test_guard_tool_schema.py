@@ -192,3 +192,12 @@ async def test_arguments_without_end_are_not_scanned() -> None:
     with pytest.raises(CheckFailed):
         await through(exchange, build(CONFIG, ["block"]).checks, events)
     assert [(v.action, v.reason) for v in exchange.verdicts] == [("not_scanned", "too_long")]
+
+
+async def test_what_is_held_is_noted_for_the_receipt() -> None:
+    """Characters and time, of streams; what is not streamed waits for its end anyway."""
+    for stream in (True, False):
+        exchange = exchange_of(("user", "hi"), body=CHAT, stream=stream)
+        await through(exchange, build(CONFIG, ["mend"]).checks, calls('{"to": "bob"}'))
+        assert exchange.held_chars == (len('{"to": "bob"}') if stream else 0)
+        assert bool(exchange.held) is stream

@@ -105,7 +105,7 @@ def test_a_check_that_did_not_run_is_counted_with_its_reason() -> None:
 
 def test_flaws_are_counted_before_and_after_a_repair() -> None:
     """One for each kind that an answer had; a verdict without any counts none."""
-    verdicts = (Verdict("json", "block", "output", 2, reason="fenced>ok,enum>enum"), Verdict("json", "allow", "output"))
+    verdicts = (Verdict("json", "block", "output", 2, reason="audit,fenced>ok,enum>enum"), Verdict("json", "flag", "output", reason="audit"))
     found = samples(recorded(receipt(verdicts=verdicts)))
     assert found["tidegate_guardrail_flaws_total", "ok", "fenced", "json"] == 1
     assert found["tidegate_guardrail_flaws_total", "enum", "enum", "json"] == 1
