@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from guardrails.invisible import Visible, has_invisible, is_invisible
+from guardrails.invisible import Visible, has_invisible, is_invisible, seen_through
 from guardrails.spans import Span, resolve
 
 
@@ -98,14 +98,15 @@ class Phrases:
         return not self._may_have(text)
 
     def find(self, text: str, begin: int = 0) -> list[Span]:
-        if has_invisible(text):
-            return Visible(self).find(text, begin)
-        if self._surely_not(text, begin):
-            return []
         return resolve(self.found(text, begin))
 
     def found(self, text: str, begin: int = 0) -> list[Span]:
         """Every phrase by itself, in order of their ends; unlike those of `find` they may overlap."""
+        return seen_through(self._found, text, begin)
+
+    def _found(self, text: str, begin: int) -> list[Span]:
+        if self._surely_not(text, begin):
+            return []
         return [
             Span(self._kind, start, end) for start, end in self._matches(text, begin) if self._whole(text, start, end)
         ]

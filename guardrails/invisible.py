@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 
 from guardrails.scanner import Scanner
 from guardrails.spans import Span
@@ -100,6 +101,17 @@ class View:
         return self.place(before) if before >= 0 else 0
 
 
+def seen_through(find: Callable[[str, int], list[Span]], text: str, begin: int) -> list[Span]:
+    """What `find` finds in the text that is shown, at its places in the real one."""
+    if not has_invisible(text):
+        return find(text, begin)
+    found = find(visible(text), len(visible(text[:begin])))
+    if not found:
+        return []
+    view = View(text)
+    return [Span(s.kind, view.place(s.start), view.place(s.end), s.score) for s in found]
+
+
 class Visible:
     """A scanner that reads over invisible characters. Its spans are of the real text, invisible characters within."""
 
@@ -110,13 +122,7 @@ class Visible:
         return self.inner.quiet(visible(text))
 
     def find(self, text: str, begin: int = 0) -> list[Span]:
-        if not has_invisible(text):
-            return self.inner.find(text, begin)
-        found = self.inner.find(visible(text), len(visible(text[:begin])))
-        if not found:
-            return []
-        view = View(text)
-        return [Span(s.kind, view.place(s.start), view.place(s.end), s.score) for s in found]
+        return seen_through(self.inner.find, text, begin)
 
     def settle(self, text: str, limit: int) -> int:
         if not has_invisible(text):

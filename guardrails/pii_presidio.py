@@ -38,6 +38,7 @@ _CARD = (
 _IBAN = r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ \u00a0-]?[A-Za-z0-9]){11,30}"
 _SSN = r"\b(?!000|666)[0-9]{3}([- .])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}\b"
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_FOUR_OCTETS = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 _IPV4 = rf"(?<![\w.])(?:{_OCTET}\.){{3}}{_OCTET}(?:/(?:3[0-2]|[0-2]?[0-9]))?(?!\w|\.[0-9])"
 _IPV6 = (
     r"(?<![\w:])[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{1,40}(?:\.[0-9]{1,3}){0,3}(?:%[0-9A-Za-z]{1,15})?"
@@ -130,8 +131,7 @@ def _ipv6(match: re.Match[str]) -> int:
     groups = address.split(":")
     size = len(groups)
     if "." in groups[-1]:
-        octets = groups[-1].split(".")
-        if len(octets) != 4 or any(len(octet) > 1 and (octet[0] == "0" or int(octet) > 255) for octet in octets):
+        if _FOUR_OCTETS.fullmatch(groups[-1]) is None:
             return 0
         groups[-1], size = "", size + 1
     if max(map(len, groups)) > 4 or ":::" in address or not any(map(str.isdigit, address)):
