@@ -98,7 +98,7 @@ class Said:
 def works_of(exchange: Exchange, looks: Sequence[Look]) -> Iterator[Work]:
     """What there is to look at, in the order written. Texts are read when their turn comes: an earlier check may have
     changed them."""
-    request, now = exchange.asked(), exchange.clock.now
+    request = exchange.asked()
     known: dict[object, Sequence[Slot]] = {}
     order = 0
     for look in looks:
@@ -108,7 +108,7 @@ def works_of(exchange: Exchange, looks: Sequence[Look]) -> Iterator[Work]:
                 slots = known[whose] = chosen(look.check, side, request)
             if slots:
                 order += 1
-                yield Work(look, order, side, slots, now())
+                yield Work(look, order, side, slots, exchange)
 
 
 async def _all(exchange: Exchange, said: Said, works: Sequence[Work]) -> Answer | None:

@@ -44,25 +44,30 @@ class Work:
 
     __slots__ = ("findings", "keys", "look", "missing", "order", "side", "slots", "start", "texts")
 
-    def __init__(self, look: Look, order: int, side: Side, slots: Sequence[Slot], start: int) -> None:
-        """`order`: the place among all of the request. `start`: monotonic nanoseconds."""
+    def __init__(self, look: Look, order: int, side: Side, slots: Sequence[Slot], exchange: Exchange) -> None:
+        """`order`: the place among all of the request."""
         self.look = look
         self.order = order
         self.side = side
         self.slots = slots
-        self.start = start
+        self.start = exchange.clock.now()
         self.texts = [blanked(slot.text) if slot.kind == "tool_arguments" else slot.text for slot in slots]
         self.keys: Sequence[bytes] = ()
         self.findings: Sequence[Finding | None] = ()
         self.missing: Sequence[int] | None = None
         """Places of the texts that are not remembered; None for all."""
         if look.memory is not None:
-            self.keys, self.findings = look.memory.recall(self.texts)
+            self.keys, self.findings = look.memory.recall(owner_of(exchange), self.texts)
             self.missing = [at for at, finding in enumerate(self.findings) if finding is None]
 
     @property
     def unknown(self) -> Sequence[str]:
         return self.texts if self.missing is None else [self.texts[at] for at in self.missing]
+
+
+def owner_of(exchange: Exchange) -> str:
+    """Who asks: the key, and for whom."""
+    return f"{exchange.principal.key_id}\n{exchange.user}"
 
 
 def whose(check: InputCheck, side: Side) -> object:

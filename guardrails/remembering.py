@@ -32,9 +32,10 @@ class Memory:
     def __len__(self) -> int:
         return len(self._found)
 
-    def recall(self, texts: Sequence[str]) -> tuple[list[bytes], list[Finding | None]]:
-        """The digest and, where it is known, the finding of each text."""
-        keys = [digest(text) for text in texts]
+    def recall(self, owner: str, texts: Sequence[str]) -> tuple[list[bytes], list[Finding | None]]:
+        """The digest and, where it is known, the finding of each text. Each owner has its own: how quickly an answer comes
+        must not tell one user what another has said."""
+        keys = [digest(owner, text) for text in texts]
         found: list[Finding | None] = []
         for key in keys:
             finding = self._found.get(key)
@@ -53,5 +54,7 @@ class Memory:
             self._found.popitem(last=False)
 
 
-def digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=_KEY).digest()
+def digest(owner: str, text: str) -> bytes:
+    whole = hashlib.blake2b(owner.encode("utf-8", "surrogatepass") + b"\n", digest_size=16, key=_KEY)
+    whole.update(text.encode("utf-8", "surrogatepass"))
+    return whole.digest()

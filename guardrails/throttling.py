@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from gateway.core.errors import RateLimited
 from gateway.core.exchange import Exchange
 from gateway.core.verdict import Action, Verdict
+from guardrails.looking import owner_of
 from guardrails.screen import InputCheck, left_out, not_scanned
 
 
@@ -28,7 +29,7 @@ class Throttling:
             return
         start = exchange.clock.now()
         try:
-            wait = self._counts.take(_caller(exchange), text)
+            wait = self._counts.take(owner_of(exchange), text)
         except Exception:
             micros = (exchange.clock.now() - start) // 1000
             exchange.verdicts.append(not_scanned(check, "input", "crashed", micros).verdict)
@@ -50,7 +51,7 @@ class Throttling:
         """The prompt counts once more: another check found that it may be an attempt to get past it."""
         text = _text(exchange)
         if text:
-            self._counts.take(_caller(exchange), text, anyway=True)
+            self._counts.take(owner_of(exchange), text, anyway=True)
 
 
 def _text(exchange: Exchange) -> str:
@@ -60,7 +61,3 @@ def _text(exchange: Exchange) -> str:
     spoke = max((slot.turn for slot in request.slots if slot.role == "assistant"), default=-1)
     new = [slot for slot in request.slots if slot.turn > spoke and slot.role in ("user", "tool")]
     return "\n".join(slot.text for slot in new or request.latest_user())
-
-
-def _caller(exchange: Exchange) -> str:
-    return f"{exchange.principal.key_id}\n{exchange.user}"

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.core.clock import ManualClock, SystemClock
 from gateway.core.errors import CheckFailed
-from gateway.core.exchange import Exchange
+from gateway.core.exchange import Exchange, Principal
 from guardrails.actions import Actions
 from guardrails.inspecting import Inspect
 from guardrails.looking import FAILURES, GRACE, REST, Look
@@ -126,6 +126,17 @@ async def test_a_text_is_looked_at_once(pool: ThreadPoolExecutor) -> None:
     assert inspector.seen[4:] == ["bad"]
 
 
+async def test_what_one_user_said_is_not_remembered_for_another(pool: ThreadPoolExecutor) -> None:
+    """How quickly the answer comes tells nobody whether another key, or another user of it, has asked the same."""
+    inspector = Counting()
+    stage = inspect_of([a_check(inspector=inspector, remembers=True)], pool, SystemClock())
+    for key, user in (("k1", "ann"), ("k1", "bob"), ("k2", "ann"), ("k1", "ann")):
+        exchange = exchange_of(("user", "hello"))
+        exchange.principal, exchange.user = Principal(key_id=key), user
+        await stage.decide(exchange)
+    assert inspector.seen == ["hello"] * 3
+
+
 async def test_what_was_let_through_is_not_stopped_later(pool: ThreadPoolExecutor) -> None:
     """Whoever is asked may change its mind: the first word stands, so that an old turn does not end a conversation."""
     answers = iter([[CLEAN], [Finding([Span("X", 0, 1)])], [Finding([Span("X", 0, 1)])]])
@@ -155,14 +166,14 @@ def test_memory_is_bounded_and_holds_no_text() -> None:
     """The oldest goes first; a key is a digest that another process would not make."""
     memory = Memory(most=3)
     for text in ("a", "b", "c", "a", "d"):
-        keys, found = memory.recall([text])
+        keys, found = memory.recall("o", [text])
         if found == [None]:
             memory.keep(keys, [Finding(score=0.5, rule=text)])
     assert len(memory) == 3
-    assert [memory.recall([text])[1][0] is not None for text in ("a", "b", "c", "d")] == [True, False, True, True]
+    assert [memory.recall("o", [text])[1][0] is not None for text in ("a", "b", "c", "d")] == [True, False, True, True]
     assert memory.hits == 4
-    assert len(digest("secret")) == 16
-    assert digest("\ud800") != digest("\ud801"), "half a surrogate pair is a text as well"
+    assert len(digest("o", "secret")) == 16
+    assert digest("o", "\ud800") != digest("o", "\ud801"), "half a surrogate pair is a text as well"
 
 
 # --- failing
