@@ -76,13 +76,14 @@ def _misses(check: GuardrailConfig, side: str, delivery: Delivery) -> str:
     missed = []
     if "PERSON" in entities and not check.ner:
         missed.append("names without a cue such as 'my name is'")
-    absent = [name for name in pii.PATTERNED if name not in entities]
+    absent = [name for name in pii.ENTITIES if name not in entities]
     if absent:
         missed.append(f"{', '.join(absent)} (not asked for)")
+    missed.append("values written out in words, street addresses, what only its context makes private")
     slow = [name for name, pattern in (check.patterns or {}).items() if crosses(pattern)]
     if side == "output" and delivery == "stream" and (slow or check.ner):
-        missed.append(f"nothing, but holds each line until it ends for {', '.join(slow) or 'ner'}")
-    return "; ".join(missed) or "values written out in words"
+        missed.append(f"nothing more, but holds each line until it ends for {', '.join(slow) or 'ner'}")
+    return "; ".join(missed)
 
 
 def _problems(check: GuardrailConfig) -> Iterator[tuple[str, str]]:
