@@ -121,8 +121,13 @@ class Look:
         except BaseException:
             self.breaker.abandoned()
             raise
+        try:
+            looked = self._all(work, found)
+        except ValueError as error:
+            self.breaker.failed()
+            return None, _reason(error)
         self.breaker.succeeded()
-        return self._all(work, found), ""
+        return looked, ""
 
     def _admits(self) -> bool:
         if self._stuck:
@@ -153,8 +158,8 @@ class Look:
         self, inspector: Inspector, texts: Sequence[str], until: float, allowed: float
     ) -> Sequence[Finding]:
         """The deadline also covers the wait for a free thread."""
-        job = self._pool.submit(inspector.inspect, texts, until)
         try:
+            job = self._pool.submit(inspector.inspect, texts, until)
             return await asyncio.wait_for(asyncio.wrap_future(job), max(0.0, until - time.monotonic()))
         except (TimeoutError, NotScanned):
             if job.cancel():  # it never began: all threads are taken
@@ -184,7 +189,10 @@ class Look:
             self.breaker.abandoned()
 
     def _all(self, work: Work, found: Sequence[Finding]) -> Sequence[Finding]:
-        """What was known and what was found, in the order of the texts; remembered from here on."""
+        """What was known and what was found, in the order of the texts; remembered from here on. Raises ValueError if not
+        every text was looked at."""
+        if len(found) != len(work.texts if work.missing is None else work.missing):
+            raise ValueError(f"the check {self.check.name!r} must give one finding for each text")
         if self.memory is None or work.missing is None:
             return found
         self.memory.keep([work.keys[at] for at in work.missing], found)

@@ -441,3 +441,20 @@ async def test_a_look_left_unfinished_has_not_passed(pool: ThreadPoolExecutor, c
     else:
         assert await stage.decide(exchange) is None
         assert exchange.degraded == ["guardrail:guard"]
+
+
+@pytest.mark.parametrize("inline", [0, INLINE])
+@pytest.mark.parametrize("remembers", [True, False])
+async def test_a_check_that_leaves_a_text_out_has_not_looked(
+    pool: ThreadPoolExecutor, inline: int, remembers: bool
+) -> None:
+    """Fewer findings than texts is a crash, not a pass of the rest."""
+
+    class Short(Counting):
+        def inspect(self, texts: Sequence[str], until: float) -> Sequence[Finding]:
+            return super().inspect(texts, until)[1:]
+
+    stage = inspect_of([a_check(inspector=Short(inline), remembers=remembers)], pool, SystemClock())
+    slots = [("user", "hello"), ("tool", "result", "tool_result")]
+    assert await reasons(stage, *slots) == [("not_scanned", "crashed")]
+    assert len(stage.looks[0].memory or ()) == 0
