@@ -19,6 +19,41 @@ class StoreDown(Exception):
         self.why = why
 
 
+class Labels(msgspec.Struct, frozen=True):
+    """By what an entry can be found when it is to be forgotten; never by whom it may be read (that is its key's)."""
+
+    tenant: str = ""
+    """Whose request it was stored for."""
+    tags: tuple[str, ...] = ()
+
+
+UNLABELLED = Labels()
+
+
+class Which(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries to forget: those that fit all that is given. Nothing given: all."""
+
+    tag: str | None = None
+    tenant: str | None = None
+    older_than: float | None = None
+    """Seconds since it was stored."""
+
+    @property
+    def all(self) -> bool:
+        return self.tag is None and self.tenant is None and self.older_than is None
+
+    def fits(self, labels: Labels, age: float) -> bool:
+        """`age` in seconds."""
+        return (
+            (self.tag is None or self.tag in labels.tags)
+            and (self.tenant is None or self.tenant == labels.tenant)
+            and (self.older_than is None or age > self.older_than)
+        )
+
+
+ALL = Which()
+
+
 class Near(msgspec.Struct, frozen=True):
     """A candidate. `score` is the cosine similarity, -1 to 1."""
 
@@ -32,7 +67,7 @@ class ExactStore(Protocol):
 
     async def get(self, id: str) -> bytes | None: ...
 
-    async def put(self, id: str, value: bytes, ttl: float) -> None:
+    async def put(self, id: str, value: bytes, ttl: float, labels: Labels = UNLABELLED) -> None:
         """Keeps `value` for `ttl` seconds, at most."""
         ...
 
@@ -40,8 +75,8 @@ class ExactStore(Protocol):
         """Whether there was such an entry."""
         ...
 
-    async def purge(self) -> int:
-        """Forgets every entry of this store; how many there were."""
+    async def purge(self, which: Which = ALL, *, dry_run: bool = False) -> int:
+        """Forgets the entries that fit, or with `dry_run` only counts them; how many live ones there were."""
         ...
 
     async def sweep(self) -> None:
@@ -63,11 +98,21 @@ class VectorStore(Protocol):
         `vector` has shape (dim,), float32, length 1."""
         ...
 
-    async def put(self, partition: str, id: str, vector: np.ndarray[Any, Any], payload: bytes, ttl: float) -> None: ...
+    async def put(
+        self,
+        partition: str,
+        id: str,
+        vector: np.ndarray[Any, Any],
+        payload: bytes,
+        ttl: float,
+        labels: Labels = UNLABELLED,
+    ) -> None: ...
 
     async def delete(self, id: str) -> bool: ...
 
-    async def purge(self) -> int: ...
+    async def purge(self, which: Which = ALL, *, dry_run: bool = False) -> int:
+        """As in `ExactStore`."""
+        ...
 
     async def sweep(self) -> None: ...
 
