@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
-from gateway.core.events import Event, Text, ToolCall
+from gateway.core.events import Event, Reasoning, Text, ToolCall, Unknown
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from guardrails.answers import AnswerRules, interested
@@ -37,20 +37,23 @@ class JsonSchema:
         want = wanted(exchange.request.body) if exchange.request is not None else None
         if want is None or not interested(exchange, self._rules):
             return None
-        judging = JsonText(want.schema, self._validators, mend=self._rules.action == "repair")
+        rules = self._rules
+        judging = JsonText(want.schema, self._validators, mend=rules.action == "repair", whole=rules.mode == "full")
         return HeldChoices(exchange, self._rules, judging, self._pool)
 
 
 class JsonText:
-    """Judges the visible text of a choice. Reasoning, calls and fields that no codec knows are not its business."""
+    """Judges the visible text of a choice. Reasoning, calls and fields that no codec knows are not its business; `whole`:
+    they are held with it, so that nothing is out before."""
 
-    def __init__(self, schema: Mapping[str, Any] | None, validators: Validators, *, mend: bool) -> None:
+    def __init__(self, schema: Mapping[str, Any] | None, validators: Validators, *, mend: bool, whole: bool) -> None:
         self._schema = schema
         self._validators = validators
         self._mend = mend
+        self._held = (Text, Reasoning, ToolCall, Unknown) if whole else (Text,)
 
     def starts(self, event: Event) -> bool:
-        return type(event) is Text
+        return isinstance(event, self._held)
 
     def judge(self, events: Sequence[Event], reason: str) -> Judged:
         texts = [event for event in events if type(event) is Text]

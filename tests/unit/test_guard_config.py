@@ -76,7 +76,7 @@ def test_the_contracts_example_has_no_problems_and_builds() -> None:
         ({"scope": ["user"]}, ".scope", "every role"),
         ({"action": "block", "restore": True}, ".restore", "masked on the way in"),
         ({"stream": "hold"}, ".stream", "without `on: [output]`"),
-        ({"use": "json_schema", "on": ["output"], "action": "repair", "stream": "window"}, ".stream", "in mode 'window'"),
+        ({"use": "judge", "on": ["output"], "action": "block", "stream": "window"}, ".stream", "in mode 'window'"),
         ({"use": "json_schema", "on": ["output"], "action": "repair", "stream": "retract"}, ".stream", "in mode 'retract'"),
         ({"on": ["output"], "action": "flag", "stream": "retract"}, ".stream", "nothing that one could retract"),
         ({"on": ["output"], "action": "flag", "stream": "audit"}, ".stream", "nothing that one could audit"),

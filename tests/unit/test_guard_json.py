@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from gateway.core.errors import CheckFailed
-from gateway.core.events import Blocked, Event, Started, Text, ToolCall
+from gateway.core.events import Blocked, Event, Reasoning, Started, Text, ToolCall
 from guardrails.answers import AnswerRules
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
@@ -279,3 +279,16 @@ def test_half_a_call_is_never_closed() -> None:
     assert repair('{"path": "/home', close=False) is None
     assert repair('{"path": "/home"', close=False) is None
     assert repair("{'path': '/home',}", close=False) == '{"path": "/home"}'
+
+
+@pytest.mark.parametrize("stream", [None, "window"])
+async def test_reasoning_is_held_so_that_another_try_is_possible(stream: Any) -> None:
+    """In mode `full`, the default; in `window` it passes, and so nothing can be asked again."""
+    check = GuardrailConfig(
+        use="json_schema", on=["output"], action="block", then="retry", stream=stream, on_error="closed"
+    )
+    exchange = exchange_of(("user", "hi"), body=body())
+    events = [Started("r", "m", 1), Reasoning("so"), Text("no"), *answer([])[1:]]
+    out = await through(exchange, build({"j": check}, ["j"]).checks, events)
+    assert [type(event) for event in out] == [Started, *([Reasoning] if stream else []), Blocked]
+    assert exchange.verdicts[0].reason == "not_json>not_json"
