@@ -53,7 +53,9 @@ def _prefixes(words: str) -> str:
     return first + tail
 
 
-_START = r"(?<![\w'\u2019])"
+_OPENERS = '"([{<>*\u201c\u2018\u00ab\u2014\u2013|'
+_START = rf"(?<![^\s{re.escape(_OPENERS)}])"
+"""A cue or a name begins at a text's start, behind white space, or behind one of these."""
 _CUES = sorted(_WORDS, key=lambda words: (-len(words), words))
 _NAMES = re.compile(rf"(?P<name>{_NAME})(?!\w)(?:{_GAP}{_AND}{_GAP}(?P<also>{_NAME})(?!\w))?")
 _FIRST = re.compile(rf"(?<=\s){_UPPER}")
@@ -75,6 +77,7 @@ for _words in map(str.split, _CUES):
 _BOX = re.compile(r"[ \t]<(?=[^\s<>@]{1,64}@)")
 _BEFORE_BOX = re.compile(rf"{_START}{_NAME}[ \t]?\Z")
 _WORD = re.compile(r"\S+")
+_OPENED = re.compile(rf"^.*[{re.escape(_OPENERS)}]", re.DOTALL)
 _POSSESSIVE = re.compile(r"['\u2019]s\Z")
 _REACH = 160
 _LONG_WORD = 256
@@ -162,11 +165,8 @@ def _cue_before(text: str, begin: int, at: int) -> tuple[str, int]:
 
 
 def _bare(word: str) -> str:
-    """Without the quotes and brackets before it."""
-    at = 0
-    while at < len(word) and not word[at].isalnum():
-        at += 1
-    return word[at:] if at else word
+    """Without what is before the last quote or bracket in it."""
+    return _OPENED.sub("", word, count=1)
 
 
 def _trimmed(name: str, weak: bool) -> int:
