@@ -87,6 +87,15 @@ class Known:
             at += len(piece)
         return found
 
+    def free(self, pieces: Sequence[str]) -> bool:
+        """Whether a text of these pieces concerns nobody."""
+        table = self._table
+        for piece in pieces:
+            known = table.get(hash(piece))
+            if known or (known is None and self._learn(piece)):
+                return False
+        return True
+
     def _learn(self, piece: str) -> int:
         bits = sum(1 << at for at, scanner in enumerate(self._scanners) if not _unconcerned(scanner, piece))
         if len(self._table) >= _KNOWN:
@@ -161,6 +170,21 @@ class Merged:
             if spans and part.owner not in self._dropped:
                 hits += [Hit(part.owner, part.actions.of(span.kind), span) for span in spans]
         return resolve_owned(hits) if hits else []
+
+    def free(self, text: str) -> int:
+        """How much of the beginning of `text`, which starts at a cut, settles and holds nothing, where that shows at a
+        glance, as it mostly does; else -1. The same as `settle` and then `find`, for a fraction of the cost."""
+        if len(text) > _SHORT or not text.isascii():
+            return -1
+        at = _boundary(text, len(text))
+        if len(text) - at > _WORD:
+            return -1
+        if at:
+            pieces = _PIECE.findall(text, 0, at)
+            for table, _ in self._tables:
+                if not table.free(pieces):
+                    return -1
+        return at
 
     def settle(self, text: str, limit: int) -> int:
         if limit <= _SHORT:

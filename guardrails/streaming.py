@@ -92,7 +92,8 @@ class Held:
             return (event,) if self._bypassed else ()
         self._start = self._now()
         try:
-            out = self._push(event)
+            kind = type(event)
+            out = self._text(event) if kind is Text or kind is Reasoning or kind is ToolCall else self._push(event)  # type: ignore[arg-type]
         except CheckFailed:
             raise
         except Exception as error:
@@ -129,8 +130,6 @@ class Held:
 
     def _push(self, event: Event) -> Sequence[Event]:
         kind = type(event)
-        if kind is Text or kind is Reasoning or kind is ToolCall:
-            return self._text(event)  # type: ignore[arg-type]
         if kind is Unknown:
             self._unknown.setdefault(event.choice, UnknownTrack(self._start)).push(event)  # type: ignore[attr-defined, arg-type]
             return ()
@@ -191,7 +190,8 @@ class Held:
             track = ShownTrack(self._scanner, self)
         else:
             made: type[Text] | type[Reasoning] = Text if kind is Text else Reasoning
-            track = TextTrack(self._scanner, self, lambda text, extra: made(text, choice, extra))
+            free = None if self._whole else self._merged.free
+            track = TextTrack(self._scanner, self, lambda text, extra: made(text, choice, extra), free)
         self._tracks[key] = track
         return track
 

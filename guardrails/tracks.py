@@ -43,8 +43,15 @@ class Verdicts(Protocol):
 class TextTrack:
     """The text or the reasoning of one choice."""
 
-    def __init__(self, scanner: Scanner, verdicts: Verdicts, make: Callable[[str, Extra | None], TextEvent]) -> None:
-        self._window = Window(scanner)
+    def __init__(
+        self,
+        scanner: Scanner,
+        verdicts: Verdicts,
+        make: Callable[[str, Extra | None], TextEvent],
+        free: Callable[[str], int] | None = None,
+    ) -> None:
+        """`free` as for `Window`."""
+        self._window = Window(scanner, free)
         self._verdicts = verdicts
         self._make = make
         self._pending: deque[tuple[TextEvent, int]] = deque()

@@ -32,7 +32,7 @@ class Stream:
         events: Sequence[Event] = frame.events
         if self.ended is not None:
             return Frame(())
-        whole = any(type(event) is Finished for event in events)
+        whole = _has_end(events)
         if whole:
             events = tuple(event for event in events if type(event) is not Finished)
         out = await self._through(events, 0)
@@ -48,7 +48,12 @@ class Stream:
         for session in self._sessions[first:]:
             if not events:
                 return events
-            events = await _push(session, events)
+            out: list[Event] = []
+            for event in events:
+                out.extend(session.push(event))
+                if session.waiting:
+                    out.extend(await session.settle())
+            events = out
         for at, event in enumerate(events):
             if type(event) is Blocked or type(event) is Failed:
                 self.ended = event
@@ -69,6 +74,14 @@ class Stream:
         self.finished = True
         out.append(_FINISHED)
         return out
+
+
+def _has_end(events: Sequence[Event]) -> bool:
+    """A loop and no generator: this runs for every chunk of every stream."""
+    for event in events:  # noqa: SIM110
+        if type(event) is Finished:
+            return True
+    return False
 
 
 async def _push(session: Session, events: Sequence[Event]) -> Sequence[Event]:

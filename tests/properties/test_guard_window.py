@@ -144,7 +144,7 @@ def chunked(data: st.DataObject, text: str) -> list[str]:
 
 def through(scanner: Scanner, chunks: list[str]) -> list[Span]:
     """The spans that a window found, with offsets in the whole text."""
-    window = Window(scanner)
+    window = Window(scanner, scanner.free if isinstance(scanner, Merged) else None)
     at, spans = 0, []
     for piece in [*(piece for chunk in chunks for piece in window.push(chunk)), *window.finish()]:
         if piece.span is not None:
@@ -172,7 +172,7 @@ def test_every_chunking_finds_what_the_whole_text_has(name: str, data: st.DataOb
 def test_what_is_released_early_is_never_part_of_a_span(name: str, data: st.DataObject) -> None:
     """Whatever text comes later, no character let go as clean before it came belongs to a span of the whole."""
     scanner, text, more = scanners()[name], text_for(data, name), text_for(data, name)
-    window = Window(scanner)
+    window = Window(scanner, scanner.free if isinstance(scanner, Merged) else None)
     clean: set[int] = set()
     at = 0
     for chunk in chunked(data, text):
