@@ -70,9 +70,13 @@ def build(
         Mask(masks) if masks else None,
         Inspect(others) if others else None,
         outputs,
-        Restore() if masks else None,
+        Restore(_link_hosts(chosen)) if masks else None,
         canaries,
     )
+
+
+def _link_hosts(chosen: Sequence[tuple[str, GuardrailConfig, Kind]]) -> list[str]:
+    return sorted({host.lower() for _, check, _ in chosen for host in check.link_hosts or ()})
 
 
 def _canaries(chosen: Sequence[tuple[str, GuardrailConfig, Kind]], tools: Tools) -> PutCanaries | None:

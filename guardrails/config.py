@@ -51,6 +51,9 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Whose text may block: default the latest user turn, and tool results. Masking always covers every role."""
     restore: bool | None = None
     """Put originals back into the answer. Default yes, for checks that mask input."""
+    link_hosts: list[str] | None = None
+    """Hosts, with all below them, whose links in an answer may hold restored values; the hosts in the client's own system
+    and user texts always may."""
     internal: Internal | None = None
     """What targets with `trust: internal` get: `mask` (default) what everyone gets, `original` what the client sent."""
     entities: list[str] | None = None
@@ -155,6 +158,7 @@ class GuardrailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 NAME = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
+HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9-]{1,63})*")
 CHECK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from guardrails.actions import actions_of
-from guardrails.config import CHECK_NAME, GuardrailConfig
+from guardrails.config import CHECK_NAME, HOST_NAME, GuardrailConfig
 from guardrails.kind import Kind
 from guardrails.kinds import KINDS
 
@@ -55,6 +55,11 @@ def _keys(check: GuardrailConfig) -> Found:
             ".internal",
             "only what is masked on the way in can be left to internal targets: needs `action: mask` and `on: [input]`",
         )
+    if check.link_hosts and (check.action != "mask" or check.restore is False or "input" not in check.on):
+        yield ".link_hosts", "means nothing where nothing is restored: needs `action: mask` and `on: [input]`"
+    for at, host in enumerate(check.link_hosts or ()):
+        if not HOST_NAME.fullmatch(host):
+            yield f".link_hosts[{at}]", f"{host!r} is not a host's name, such as example.com"
     if check.scope is not None and masks(check) and not (does(check) & {"block", "flag"}):
         yield ".scope", "masking covers every role, because history is sent again with each turn; take `scope` out"
 

@@ -38,7 +38,7 @@ KIND = Kind(
     category="brand",
     sides=BOTH,
     actions=words("mask block flag"),
-    keys=words("deny allow restore internal scope stream then attempts reply handoff"),
+    keys=words("deny allow restore link_hosts internal scope stream then attempts reply handoff"),
     streams=SCANNED,
     misses=always(
         "misspellings, translations, other scripts, domain names and identifiers that have the name inside a longer word, "

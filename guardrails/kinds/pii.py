@@ -124,7 +124,9 @@ KIND = Kind(
     category="pii",
     sides=BOTH,
     actions=words("mask block flag"),
-    keys=words("entities actions regions patterns words ner restore internal scope stream then attempts reply handoff"),
+    keys=words(
+        "entities actions regions patterns words ner restore link_hosts internal scope stream then attempts reply handoff"
+    ),
     streams=SCANNED,
     misses=_misses,
     scanner=_scanner,

@@ -55,6 +55,8 @@ def test_the_contracts_example_has_no_problems_and_builds() -> None:
     [
         ({"on_error": None}, ".on_error", "missing"),
         ({"on_error": None, "action": "block"}, ".on_error", "closed"),
+        ({"link_hosts": ["https://x.example"]}, ".link_hosts[0]", "not a host's name"),
+        ({"link_hosts": ["x.example"], "action": "block"}, ".link_hosts", "nothing is restored"),
         ({"use": "json_schema", "on": ["output"], "action": "block", "then": ["reply"]}, ".reply", "missing"),
         ({"use": "json_schema", "on": ["output"], "action": "block", "then": ["pass", "retry"]}, ".then", "come last"),
         ({"use": "json_schema", "on": ["output"], "action": "block", "then": "handoff"}, ".handoff", "missing"),
