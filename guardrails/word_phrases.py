@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from guardrails.automaton import Phrases, fold, fold_text
 from guardrails.spans import Span, resolve
@@ -21,6 +21,22 @@ from guardrails.spans import Span, resolve
 _TOKEN = re.compile(r"[^\W_]+|\s+|[\W_]")
 _STEPS = 4
 """Steps a token, at most, over the whole text; beyond them the automaton takes over."""
+_KEPT = 1 << 14
+"""Folded characters that are remembered."""
+
+
+class _Folds(dict[int, str]):
+    """Code of a character -> the character folded; two if it folds to none or several, so that the length tells."""
+
+    def __missing__(self, code: int) -> str:
+        folded = fold(chr(code))
+        one = folded if len(folded) == 1 else "  "
+        if len(self) < _KEPT:
+            self[code] = one
+        return one
+
+
+_FOLDS = _Folds()
 
 
 class WordPhrases:
@@ -110,16 +126,9 @@ class WordPhrases:
     @staticmethod
     def _tokens(text: str, begin: int) -> list[tuple[str, int, int]] | None:
         """(token, start, end), white space as one space. None where folding shifts offsets."""
-        folded = text.lower() if text.isascii() else "".join(_one(text))
+        folded = text.lower() if text.isascii() else text.translate(_FOLDS)
         if len(folded) != len(text):
             return None
         return [
             (" " if (token := m[0]).isspace() else token, m.start(), m.end()) for m in _TOKEN.finditer(folded, begin)
         ]
-
-
-def _one(text: str) -> Iterator[str]:
-    """The characters folded; too many of them if one folds to none or several."""
-    for ch in text:
-        folded = fold(ch)
-        yield folded if len(folded) == 1 else "  "
