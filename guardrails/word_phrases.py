@@ -26,17 +26,22 @@ _KEPT = 1 << 14
 
 
 class _Folds(dict[int, str]):
-    """Code of a character -> the character folded; two if it folds to none or several, so that the length tells."""
+    """Code of a character -> the character folded, for phrases of the letters `used`. Two for one that folds to none or
+    several, so that the length tells; but one that is no letter, and folds to nothing that is in any phrase ("\u2026"),
+    only parts what is around it."""
+
+    def __init__(self, used: frozenset[str]) -> None:
+        self._used = used
 
     def __missing__(self, code: int) -> str:
-        folded = fold(chr(code))
-        one = folded if len(folded) == 1 else "  "
+        ch = chr(code)
+        folded = fold(ch)
+        one = folded
+        if len(folded) != 1:
+            one = "\0" if folded and not ch.isalnum() and self._used.isdisjoint(folded) else "  "
         if len(self) < _KEPT:
             self[code] = one
         return one
-
-
-_FOLDS = _Folds()
 
 
 class WordPhrases:
@@ -47,6 +52,7 @@ class WordPhrases:
         self._kind = kind
         self._automaton = Phrases(listed, kind=kind)
         self._full = frozenset(folded for phrase in listed if (folded := fold_text(phrase)))
+        self._folds = _Folds(frozenset("\0").union(*self._full))
         following: dict[str, set[str]] = {"": set()}
         for phrase in self._full:
             said = ""
@@ -123,10 +129,9 @@ class WordPhrases:
         at = bisect_left(tokens, token)
         return at < len(tokens) and tokens[at].startswith(token)
 
-    @staticmethod
-    def _tokens(text: str, begin: int) -> list[tuple[str, int, int]] | None:
+    def _tokens(self, text: str, begin: int) -> list[tuple[str, int, int]] | None:
         """(token, start, end), white space as one space. None where folding shifts offsets."""
-        folded = text.lower() if text.isascii() else text.translate(_FOLDS)
+        folded = text.lower() if text.isascii() else text.translate(self._folds)
         if len(folded) != len(text):
             return None
         return [
