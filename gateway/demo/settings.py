@@ -92,6 +92,18 @@ def _guardrails() -> dict[str, Any]:
         },
         "phrases": {**stop, "use": "phrases", "deny": ["project bluebird"], "deadline": "10ms"},
         "prompt-leak": {**stop, "use": "prompt_leak", "stream": "window", "deadline": "20ms"},
+        "runaway": {**stop, "use": "repetition"},
+        "toxicity": {**stop, "use": "toxicity", "on_error": "open", "deadline": "60ms"},
+        "tools": {**stop, "use": "tool_schema", "action": "repair", "deadline": "20ms"},
+        "people": {
+            "use": "handover",
+            "on": ["input"],
+            "action": "handoff",
+            "handoff": "support-team",
+            "phrases": [],
+            "anger": 0.6,
+            "on_error": "open",
+        },
         "json": {
             "use": "json_schema",
             "on": ["output"],
@@ -105,7 +117,18 @@ def _guardrails() -> dict[str, Any]:
 
 
 def _routes() -> dict[str, Any]:
-    checks = ["private", "secrets", "attacks", "phrases", "prompt-leak", "json"]
+    checks = [
+        "private",
+        "secrets",
+        "attacks",
+        "people",
+        "phrases",
+        "prompt-leak",
+        "toxicity",
+        "runaway",
+        "tools",
+        "json",
+    ]
     return {
         "default": {
             "guardrails": checks,

@@ -76,6 +76,13 @@ STOPS: tuple[Stop, ...] = (
         ("bluebird", "project"),
     ),
     Stop(
+        "Somebody who wants a person",
+        _chat(_say("This is ridiculous, let me talk to a human"), flags="-si"),
+        "x-tidegate-handoff: support-team, answered without a model; with a desk under `handoffs:` people get a webhook",
+        ("x-tidegate-handoff: support-team", "people=handoff:1"),
+        ("x-tidegate-provider",),
+    ),
+    Stop(
         "Intent: a canned answer, no model called",
         _chat(_say("how do I reset my password?", "support"), flags="-si"),
         "x-tidegate-intent: reset_password, and no provider",
