@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 from gateway.core.answer import Answer
+from gateway.core.copying import copied
 from gateway.core.events import Event, Started
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.marking import MARK
 from gateway.core.request import Request, Slot
-from guardrails.reveal import copied
 
 LENGTH = 24
 """Letters: over 100 bits."""

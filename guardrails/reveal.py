@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
+from gateway.core.copying import copied
 from gateway.core.facts import Key
-from gateway.core.request import Body, Request, Slot
+from gateway.core.request import Request, Slot
 from guardrails.spans import Span
 from guardrails.vault import Vault, unescaped
 
@@ -102,18 +102,3 @@ class Revealing:
 
 REVEALING: Key[Revealing] = Key("revealing")
 """The same object as `core.reveal.REVEAL` there, for this package, and from the first mask on."""
-
-
-def copied(body: Body) -> tuple[Body, dict[int, Any]]:
-    """The body's objects and lists anew, and which is whose, by `id`. A stack, not recursion: the client sets the
-    depth."""
-    root = body.copy()
-    copies: dict[int, Any] = {id(body): root}
-    stack: list[Any] = [root]
-    while stack:
-        node = stack.pop()
-        for key, item in list(node.items()) if type(node) is dict else enumerate(node):
-            if type(item) is dict or type(item) is list:
-                node[key] = copies[id(item)] = copy = item.copy()
-                stack.append(copy)
-    return root, copies

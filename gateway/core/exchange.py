@@ -96,6 +96,13 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     plan: Plan | None = None
     intent: str = ""
     intent_score: float | None = None
+    tier: str = ""
+    """`small` or `large`, where the route chooses by how hard a request looks."""
+    tier_score: float | None = None
+    left_out: list[str] = []
+    """Models that were not asked, and why: `tiny: context_window`, `fast: vision`. Names and fixed words only."""
+    baseline_usd: float | None = None
+    """What the route's baseline model would have cost for the same tokens."""
     cache: CacheNote = msgspec.field(default_factory=CacheNote)
     answer: Answer | None = None
     handoff: Handoff | None = None

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+Capability = Literal[
+    "tools", "json", "json_schema", "logprobs", "vision", "files", "audio", "reasoning", "several_answers"
+]
+"""What a request may need of a model beyond text in, text out. `json`: any JSON object; `json_schema`: one of a given
+shape; `files`: documents that are not plain text; `several_answers`: `n` above 1."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +42,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     weight: int = 1
     price: Price | None = None
     """What its tokens cost; None when that is not known."""
+    context_window: int | None = None
+    """Most tokens of prompt and answer together; None when that is not known."""
+    capabilities: frozenset[Capability] | None = None
+    """All that it can do; None when nobody has said, and then it is asked whatever the client asks."""
 
 
 class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -81,6 +81,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The answer's kind, or empty if there was none."""
     intent: str = ""
     intent_score: float | None = None
+    tier: str = ""
+    """`small` or `large`, where the route chooses by how hard a request looks."""
+    tier_score: float | None = None
+    left_out: tuple[str, ...] = ()
+    """Models that were not asked, and why: `tiny: context_window`, `fast: vision`."""
     cache: CacheResult = "bypass"
     cache_reason: str = ""
     cache_similarity: float | None = None
@@ -94,6 +99,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None = None
     saved_usd: float | None = None
     """What a cached answer would have cost."""
+    baseline_usd: float | None = None
+    """What the route's baseline model would have cost for the same tokens; None without a baseline, or where nothing
+    tells how many there would have been."""
     ttft: int | None = None
     """Nanoseconds from opened to the first byte of content handed to the server."""
     overhead: int | None = None

@@ -71,6 +71,8 @@ def told(exchange: Exchange) -> Headers:
         add(("x-tidegate-route", exchange.route))
     if exchange.intent:
         add(("x-tidegate-intent", exchange.intent))
+    if exchange.tier:
+        add(("x-tidegate-tier", exchange.tier))
     model = exchange.served_model or (exchange.plan.alias if exchange.plan else "")
     if model:
         add(("x-tidegate-model", model))

@@ -66,6 +66,8 @@ async def _undo(exchange: Exchange, task: asyncio.Task[Answer | None]) -> None:
     await _ended(task)
     exchange.plan = None
     exchange.intent, exchange.intent_score = "", None
+    exchange.tier, exchange.tier_score = "", None
+    exchange.left_out.clear()
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:

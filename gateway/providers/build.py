@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.core.clock import Clock, SystemClock
-from gateway.core.plan import ModelPlan, Target, Timeouts
+from gateway.core.plan import Capability, ModelPlan, Target, Timeouts
 from gateway.core.ports import Dialect
 from gateway.providers.auth import auth_headers
 from gateway.providers.balance import KEYS
@@ -13,6 +13,7 @@ from gateway.providers.config import (
     InvalidConfig,
     ModelConfig,
     ProviderConfig,
+    TargetConfig,
     model_problems,
     profile_of,
     provider_problems,
@@ -21,7 +22,7 @@ from gateway.providers.config import (
 from gateway.providers.endpoints import Endpoints
 from gateway.providers.http_client import HttpClient
 from gateway.providers.native import Polyglot
-from gateway.providers.prices import price_of
+from gateway.providers.prices import price_of, window_of
 from gateway.providers.profile import Profile
 from gateway.providers.upstream import HttpUpstream
 
@@ -68,7 +69,7 @@ def plans(models: Mapping[str, ModelConfig], providers: Mapping[str, ProviderCon
 
 
 def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig]) -> ModelPlan:
-    """A target's price is its own, else the model's, else the table's."""
+    """A target's price is its own, else the model's, else the table's; its window likewise."""
     times = model.timeouts
     targets = tuple(
         Target(
@@ -76,6 +77,10 @@ def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig
             model=target.model,
             weight=target.weight,
             price=target.price or model.price or price_of(providers[target.provider].type, target.model),
+            context_window=target.context_window
+            or model.context_window
+            or window_of(providers[target.provider].type, target.model),
+            capabilities=_capabilities(target, model, providers[target.provider]),
         )
         for target in model.targets
     )
@@ -91,3 +96,11 @@ def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig
         context_window=model.context_window,
         price=model.price,
     )
+
+
+def _capabilities(target: TargetConfig, model: ModelConfig, provider: ProviderConfig) -> frozenset[Capability] | None:
+    """The nearest word on it: the target's, the model's, the operator's of the provider, the catalog's."""
+    for given in (target.capabilities, model.capabilities, profile_of(provider).capabilities):
+        if given is not None:
+            return frozenset(given)
+    return None

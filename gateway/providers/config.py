@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.core.plan import Price
+from gateway.core.plan import Capability, Price
 from gateway.core.secret import Secret
 from gateway.core.units import Duration
 from gateway.providers import catalog
@@ -23,7 +23,10 @@ from gateway.providers.profile import ErrorRule, Params, Profile, StreamRules, T
 
 Problems = list[tuple[str, str]]
 _NOT_OURS = frozenset(("host", "content-length", "transfer-encoding", "connection", "accept-encoding", "te", "upgrade"))
-_OPERATOR = ("paths", "params", "finish_reasons", "errors", "stream", "headers", "forward", "trust", "auth", "native")
+_OPERATOR = (
+    "paths", "params", "finish_reasons", "errors", "stream", "headers", "forward", "trust", "auth", "native",
+    "capabilities",
+)  # fmt: skip
 
 
 class InvalidConfig(ValueError):
@@ -59,6 +62,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     paths: dict[str, str] = msgspec.field(default_factory=dict)
     params: Params | None = None
     finish_reasons: dict[str, str] = msgspec.field(default_factory=dict)
+    capabilities: list[Capability] | None = None
+    """What all its models can do, where that is the same."""
     errors: list[ErrorRule] | None = None
     stream: StreamRules | None = None
 
@@ -70,6 +75,10 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: str
     weight: int = 1
     price: Price | None = None
+    context_window: int | None = None
+    """Tokens; absent: the model's."""
+    capabilities: list[Capability] | None = None
+    """Absent: the model's."""
 
 
 class TimeoutsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,6 +115,10 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     retry: RetryConfig = RetryConfig()
     hedge: HedgeConfig | None = None
     context_window: int | None = None
+    """Most tokens of prompt and answer together; absent: the table's, where it is sure of one."""
+    capabilities: list[Capability] | None = None
+    """All that it can do: requests that need more go to another model of the plan, or are told what is missing. Absent:
+    the provider's; and where that says nothing either, it is asked whatever the client asks."""
     price: Price | None = None
 
 
@@ -236,8 +249,11 @@ def _numbers(model: ModelConfig) -> Iterable[tuple[str, str]]:
         yield "retry.attempts", "must be 1 to 10; the first try is counted"
     if model.hedge is not None and not 0 < model.hedge.after < model.timeouts.total:
         yield "hedge.after", f"must be more than 0 and less than timeouts.total ({model.timeouts.total:g} s)"
-    if model.context_window is not None and model.context_window < 1:
-        yield "context_window", "must be at least 1 token"
+    windows = [("context_window", model.context_window)]
+    windows += [(f"targets[{at}].context_window", target.context_window) for at, target in enumerate(model.targets)]
+    for path, window in windows:
+        if window is not None and window < 1:
+            yield path, "must be at least 1 token"
 
 
 def _unknown(what: str, name: str, known: Collection[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.core.plan import Capability
 from gateway.core.request import Operation
 from gateway.providers.auth import AuthKind
 
@@ -85,6 +86,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     request_id: tuple[str, ...] = ("x-request-id", "request-id")
     """Reply headers that hold the provider's own id of the call; the first that is there is taken."""
     trust: Trust = "external"
+    capabilities: tuple[Capability, ...] | None = None
+    """All that its models can do, where that is the same for all of them; None: nobody has said."""
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:

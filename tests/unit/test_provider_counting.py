@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.providers.counting import MEDIA_TOKENS, estimate
+from gateway.core.tokens import MEDIA_TOKENS, estimate
 from tests.fixtures.dialects import ANTHROPIC, LAW
 
 ENGLISH = "The quick brown fox jumps over the lazy dog while the cat sleeps on the warm windowsill in the sun. " * 10
