@@ -17,6 +17,7 @@ from cache.exact import ExactCache
 from cache.key import Keyer
 from cache.policy import OnlyIfCached
 from cache.semantic import SemanticCache
+from cache.shared import Elsewhere
 from cache.singleflight import Coalesce, Flights
 from cache.stores import ExactStore, StoreDown, VectorStore
 from cache.tap import CacheTap, Shelf
@@ -85,6 +86,9 @@ class Caches:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
         await self.writer.close()
+        for flights in self._flights.values():
+            if flights.elsewhere is not None:
+                await flights.elsewhere.close()
         for store in self._stores():
             await store.close()
         if self._server is not None:
@@ -129,7 +133,7 @@ class Caches:
         if config.exact is not None:
             store = self._exact[name] = self._exact_store(name, config.exact)
             exact = ExactCache(keyer, store)
-            self._flights[name] = Flights()
+            self._flights[name] = Flights(self._elsewhere(store))
         if config.semantic is not None:
             semantic = self._semantic(name, config, config.semantic, keyer)
         if semantic is not None:
@@ -170,6 +174,16 @@ class Caches:
         from cache.backends.redis_store import RedisStore
 
         return RedisStore(self.redis, route)
+
+    def _elsewhere(self, store: ExactStore) -> Elsewhere | None:
+        """The other processes that share this store."""
+        if self.redis is None:
+            return None
+        from cache.backends.redis_lease import RedisLeases
+        from cache.backends.redis_store import RedisStore
+
+        assert isinstance(store, RedisStore), "with Redis every exact cache is there"
+        return Elsewhere(RedisLeases(self.redis, store.prefix))
 
     def _vector_store(self, route: str, config: SemanticConfig, embed: Embed) -> VectorStore:
         """numpy and the Qdrant client are loaded only where a route needs them: 25 and 54 MB."""

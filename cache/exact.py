@@ -6,7 +6,7 @@ from typing import Any
 
 from cache.key import Keyer, exact_id
 from cache.notes import EXACT, ExactNote
-from cache.policy import bypassed, control_of, down, missed
+from cache.policy import bypassed, control_of, down, missed, too_old
 from cache.record import unpack
 from cache.stores import ExactStore, StoreDown
 from gateway.core.answer import Answer
@@ -41,12 +41,13 @@ class ExactCache:
             return None
         note = ExactNote(exact_id(key), key)
         if "no-cache" in control:
-            exchange.facts.put(EXACT, note)
+            exchange.facts.put(EXACT, ExactNote(note.id, key, refresh=True))
             bypassed(exchange, "no-cache")
             return None
         try:
             data = await self._store.get(note.id)
         except StoreDown as error:
+            exchange.facts.put(EXACT, ExactNote(note.id, key, down=True))
             down(exchange, self.name, error)
             return None
         exchange.facts.put(EXACT, note)
@@ -58,5 +59,9 @@ class ExactCache:
             missed(exchange, "" if data is None else "unreadable")
             return None
         age = max(0.0, exchange.clock.wall() / 1e9 - entry.created)
+        if too_old(exchange, age):
+            exchange.facts.put(EXACT, ExactNote(note.id, note.key, refresh=True))
+            missed(exchange, "max-age")
+            return None
         exchange.cache = CacheNote(result="hit", id=note.id, age=age, saved=entry.response.usage)
         return Answer("cached", response=entry.response)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 class ExactNote(msgspec.Struct, frozen=True):
     id: str
     key: str
+    refresh: bool = False
+    """An entry that may be there is not wanted, only a fresh answer, which replaces it."""
+    down: bool = False
+    """The store is out of reach: nothing is written to it, but identical requests still wait for each other."""
 
 
 class SemanticNote(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """What the client asked of the caches, and how an outcome is noted.
 
 `x-tidegate-cache-control` follows HTTP's words: `no-store` neither reads nor stores, `no-cache` does not read but
-stores the fresh answer, `only-if-cached` never calls a model: a miss is a 504 (`NotCached`).
+stores the fresh answer, `only-if-cached` never calls a model: a miss is a 504 (`NotCached`). `max-age=N` takes no answer
+that is older than N seconds, and stores the fresh one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ HEADER = "x-tidegate-cache-control"
 
 _KNOWN = frozenset({"no-store", "no-cache", "only-if-cached"})
 _NOTHING: frozenset[str] = frozenset()
+_LONGEST = 200
+"""Characters of the header that are read."""
 
 
 def control_of(exchange: Exchange) -> frozenset[str]:
@@ -26,7 +29,22 @@ def control_of(exchange: Exchange) -> frozenset[str]:
     value = exchange.headers.get(HEADER)
     if not value:
         return _NOTHING
-    return _KNOWN.intersection(word.strip().lower() for word in value[:200].split(","))
+    return _KNOWN.intersection(word.strip().lower() for word in value[:_LONGEST].split(","))
+
+
+def too_old(exchange: Exchange, age: float) -> bool:
+    """Whether the client wants no answer of this age. A `max-age` that is no whole number is ignored, as HTTP has it;
+    of several the least counts."""
+    value = exchange.headers.get(HEADER)
+    if not value or "max-age" not in value.lower():
+        return False
+    pairs = (word.strip().lower().partition("=") for word in value[:_LONGEST].split(","))
+    limits = [int(number) for name, _, number in pairs if name == "max-age" and _digits(number)]
+    return bool(limits) and age > min(limits)
+
+
+def _digits(number: str) -> bool:
+    return number.isascii() and number.isdigit()
 
 
 def bypassed(exchange: Exchange, reason: str) -> None:

@@ -10,19 +10,20 @@ leader's whole, checked, still masked answer, and are then served as from the ca
 - A follower waits for half of its remaining time at most, then asks a model itself: it should not fail because another
   is slow.
 
-Per process: each replica of the gateway may have a leader of its own. Followers of a stream get the answer when it is whole,
-not piece by piece.
+Each process has its own leader; where the exact cache is in Redis, one of these leads for all (`shared`). Followers of a
+stream get the answer when it is whole, not piece by piece.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
+from cache.key import exact_id
 from cache.notes import EXACT, ExactNote
-from cache.policy import control_of
 from cache.record import unpack
+from cache.shared import MOST_FAILURES, Elsewhere, Told
 from gateway.core.answer import Answer
 from gateway.core.exchange import CacheNote, Exchange
 from gateway.core.facts import Key
@@ -30,12 +31,8 @@ from gateway.core.facts import Key
 MOST_FLIGHTS = 4096
 MOST_FOLLOWERS = 1024
 """Of one leader. Beyond either bound a request goes on by itself, as without coalescing."""
-MOST_FAILURES = 2
 PATIENCE = 0.5
 """Share of its remaining time that a follower waits."""
-
-Told = bytes | Literal["lead", "alone"]
-"""What a waiting follower is told: the packed answer, to lead, or to go on by itself."""
 
 
 class Flight:
@@ -54,7 +51,8 @@ class Flight:
 class Flights:
     """All answers in the making of one route. Everything here runs on the event loop and never waits, so no lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: Elsewhere | None = None) -> None:
+        self.elsewhere = elsewhere
         self._by_key: dict[str, Flight] = {}
         self._followers = 0
         self.coalesced = 0
@@ -105,20 +103,21 @@ class Flights:
         """The store has the answer, or will never have it."""
         flight = self._by_key.get(key)
         if flight is not None and flight.data is data:
-            del self._by_key[key]
+            self._over(key)
 
     def unshared(self, key: str, exchange: Exchange) -> None:
         """The leader's answer is not for others: all who wait go on by themselves."""
         if self.leads(key, exchange):
-            self._tell_all(self._by_key.pop(key), "alone")
+            self._tell_all(self._over(key, unshared=True), "alone")
 
     def stats(self) -> Mapping[str, float]:
-        return {
+        own = {
             "flights": len(self._by_key),
             "followers": self._followers,
             "coalesced": self.coalesced,
             "handovers": self.handovers,
         }
+        return {**own, **self.elsewhere.stats()} if self.elsewhere is not None else own
 
     def _hand_over(self, key: str, flight: Flight) -> None:
         if flight.failures < MOST_FAILURES and flight.waiting:
@@ -129,8 +128,13 @@ class Flights:
             flight.leader = heir  # its own clean-up hands over again, should it be gone before it hears of this
             future.set_result("lead")
             return
-        del self._by_key[key]
-        self._tell_all(flight, "alone")
+        self._tell_all(self._over(key, failures=flight.failures), "alone")
+
+    def _over(self, key: str, *, failures: int = 0, unshared: bool = False) -> Flight:
+        """Nobody here makes this answer any more; another process may."""
+        if self.elsewhere is not None:
+            self.elsewhere.end(exact_id(key), failures=failures, unshared=unshared)
+        return self._by_key.pop(key)
 
     def _tell_all(self, flight: Flight, told: Told) -> None:
         self._followers -= len(flight.waiting)
@@ -152,13 +156,31 @@ class Coalesce:
 
     async def decide(self, exchange: Exchange) -> Answer | None:
         note = exchange.facts.get(EXACT)
-        if note is None or "no-cache" in control_of(exchange):
+        if note is None or note.refresh:
             return None
         joined = self._flights.join(note.key, exchange)
-        if joined is None:
-            return None
-        told = joined if isinstance(joined, bytes) else await self._wait(joined, note, exchange)
+        told: Told = "lead"
+        if joined is not None:
+            told = joined if isinstance(joined, bytes) else await self._wait(joined, note, exchange)
+        elsewhere = None if note.down else self._flights.elsewhere
+        if told == "lead" and elsewhere is not None and self._flights.leads(note.key, exchange):
+            told = await self._lead(elsewhere, note, exchange)
         return self._answer(exchange, note, told) if isinstance(told, bytes) else None
+
+    async def _lead(self, elsewhere: Elsewhere, note: ExactNote, exchange: Exchange) -> Told:
+        """This process's leader, before it asks a model: another process may be at it."""
+        told, why = await elsewhere.lead(note.id, exchange.remaining() * PATIENCE)
+        if why and self.name not in exchange.degraded:
+            exchange.degraded.append(self.name)
+        if isinstance(told, bytes):
+            entry = unpack(told)
+            if entry is None or entry.key != note.key:
+                return "lead"  # an older gateway's entry; ours will replace it
+            self._flights.landed(note.key, told)
+            self._flights.stored(note.key, told)
+        elif told == "alone":
+            self._flights.unshared(note.key, exchange)
+        return told
 
     async def _wait(self, future: asyncio.Future[Told], note: ExactNote, exchange: Exchange) -> Told:
         patience = exchange.remaining() * PATIENCE

@@ -98,7 +98,8 @@ class CacheTap:
                 if flights is not None and data is not None:
                     flights.stored(note.key, data)
 
-        if not self._writer.offer(size, write) and flights is not None and data is not None:
+        offered = not note.down and self._writer.offer(size, write)
+        if not offered and flights is not None and data is not None:
             flights.stored(note.key, data)
 
     def _semantic_job(self, store: VectorStore, note: SemanticNote, response: Response, created: float) -> Job:

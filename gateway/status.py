@@ -17,10 +17,14 @@ LABELS = {
     "tidegate_handovers_total": "outcome",
     "tidegate_breaker_open": "dependency",
     "tidegate_cache_entries": "store",
+    "tidegate_coalescing_total": "event",
     "tidegate_guardrail_entries": "check",
 }
 """The one label of each reading that has one."""
 
+
+_EVENTS = ("coalesced", "handovers", "led", "followed", "served", "promoted", "waited_out", "unreached", "alone")
+"""Of identical requests that wait for each other. From `led` on: among processes, over Redis."""
 
 Stats = Mapping[str, Mapping[str, float]]
 
@@ -72,6 +76,7 @@ class Status:
             "tidegate_handovers_total": {"told": float(self._desk.told), "lost": float(self._desk.lost)},
             "tidegate_breaker_open": self._breakers(stats),
             "tidegate_guardrail_entries": {n: s["entries"] for n, s in self._checks().items() if "entries" in s},
+            "tidegate_coalescing_total": _coalescing(stats),
             "tidegate_cache_entries": {name: s["entries"] for name, s in stats.items() if "entries" in s},
         }
 
@@ -94,3 +99,9 @@ class Status:
         if self._traces is not None:
             out["collector"] = float(self._traces.outbox.resting)
         return out
+
+
+def _coalescing(stats: Stats) -> dict[str, float]:
+    """Over all routes, since the start. Every event is there, seen or not, so that rates begin at zero."""
+    routes = [counts for name, counts in stats.items() if name.endswith(".coalescing")]
+    return {event: sum(counts.get(event, 0.0) for counts in routes) for event in _EVENTS}

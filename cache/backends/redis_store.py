@@ -17,19 +17,19 @@ class RedisStore:
     def __init__(self, link: RedisLink, route: str, *, prefix: str = "tidegate") -> None:
         """The route's name is hashed, so that no character in it has a meaning in a pattern."""
         self._link = link
-        self._prefix = f"{prefix}:exact:{digest(route)[:12]}:"
+        self.prefix = f"{prefix}:exact:{digest(route)[:12]}:"
         self._reads = 0
 
     async def get(self, id: str) -> bytes | None:
         self._reads += 1
-        value = await self._link.call(b"GET", self._prefix + id)
+        value = await self._link.call(b"GET", self.prefix + id)
         return value if isinstance(value, bytes) else None
 
     async def put(self, id: str, value: bytes, ttl: float) -> None:
-        await self._link.call(b"SET", self._prefix + id, value, b"PX", max(1, round(ttl * 1000)))
+        await self._link.call(b"SET", self.prefix + id, value, b"PX", max(1, round(ttl * 1000)))
 
     async def delete(self, id: str) -> bool:
-        return await self._link.call(b"UNLINK", self._prefix + id, budget=_ADMIN_BUDGET) == 1
+        return await self._link.call(b"UNLINK", self.prefix + id, budget=_ADMIN_BUDGET) == 1
 
     async def purge(self) -> int:
         """In steps, so that Redis serves others between them. An entry written meanwhile may stay."""
@@ -37,7 +37,7 @@ class RedisStore:
         count = 0
         while cursor != b"0":
             reply = await self._link.call(
-                b"SCAN", cursor or b"0", b"MATCH", self._prefix + "*", b"COUNT", 500, budget=_ADMIN_BUDGET
+                b"SCAN", cursor or b"0", b"MATCH", self.prefix + "*", b"COUNT", 500, budget=_ADMIN_BUDGET
             )
             assert isinstance(reply, list), "SCAN answers with a cursor and keys"
             cursor, keys = _scanned(reply)

@@ -109,7 +109,7 @@ async def test_an_entry_lives_as_long_as_it_was_told(redis_url: str, redis_serve
     link = RedisLink(redis_url, SystemClock(), budget=5)
     store = RedisStore(link, "ttl")
     await store.put("e-1", b"v", 12.5)
-    left = int(redis_server.command("PTTL", store._prefix + "e-1")[1:])
+    left = int(redis_server.command("PTTL", store.prefix + "e-1")[1:])
     assert 12_000 < left <= 12_500
     await link.close()
 

@@ -32,6 +32,7 @@ METRICS = {
     "tidegate_tokens_total": {"model", "provider", "kind"},
     "tidegate_cost_usd_total": {"model", "provider"},
     "tidegate_cache_lookups_total": {"route", "tier", "result"},
+    "tidegate_coalescing_total": {"event"},
     "tidegate_guardrail_verdicts_total": {"check", "action"},
     "tidegate_guardrail_not_scanned_total": {"check", "reason"},
     "tidegate_intents_total": {"route", "intent"},

@@ -9,10 +9,13 @@ from cache.notes import EXACT
 from cache.policy import HEADER
 from cache.record import Entry, pack
 from cache.stores import StoreDown
+from cache.tap import CacheTap, Shelf
+from cache.writer import Writer
 from gateway.core.clock import ManualClock
 from gateway.core.events import Usage
 from gateway.core.response import said
-from tests.fixtures.cache_world import SECRET, ask, chat, exchange, look
+from tests.fixtures.cache_world import SECRET, ask, chat, exchange, look, play
+from tests.fixtures.cache_world import said as said_events
 
 CLOCK = ManualClock()
 
@@ -101,7 +104,16 @@ async def test_a_dead_store_is_a_miss_and_nothing_is_written_to_it() -> None:
     assert await cache.decide(made) is None
     assert made.cache.result == "miss"
     assert made.degraded == ["exact_cache"]
-    assert made.facts.get(EXACT) is None
+    note = made.facts.get(EXACT)
+    assert note is not None
+    assert note.down
+    writer = Writer()
+    play(
+        CacheTap(Shelf(MemoryStore(CLOCK, max_entries=9, max_bytes=1 << 20), 60.0, None, 0.0), writer),
+        made,
+        said_events("x"),
+    )
+    assert writer.stats()["queued"] == 0
 
 
 async def test_what_a_caller_gets_is_his_own() -> None:
