@@ -110,8 +110,8 @@ def hostile_rows() -> list[list[str]]:
     ]
 
 
-def chunk_row(streams: int) -> list[str]:
-    """One 200-chunk answer through every output session of the default route."""
+def chunk_row(streams: int, dense: bool) -> list[str]:
+    """Answers of 200 chunks of about five words through every output session of the default route."""
     from gateway.core.events import ChoiceFinished, Finished, Frame, Started, Text
     from gateway.pipeline.stream import Stream
     from guardrails.build import build
@@ -120,26 +120,30 @@ def chunk_row(streams: int) -> list[str]:
 
     config = {name: GuardrailConfig(**check) for name, check in CHECKS.items()}
     guards = build(config, list(config), _tools())
-    text = prose(1_000)
+    text = prose(1_000, dense=dense)
     chunks = [text[at : at + 22] for at in range(0, 4_400, 22)]
     events = [Started("r", "m", 1), *map(Text, chunks), ChoiceFinished("stop"), Finished()]
 
-    async def one() -> float:
+    async def one() -> list[float]:
         exchange = exchange_of(("system", "You help people with their library cards, politely."), ("user", "hello"))
         opened = (transform.open(exchange) for transform in guards.checks)
         stream = Stream([session for session in opened if session is not None])
-        begin = time.process_time()
+        took = []
         for event in events:
+            begin = time.process_time()
             await stream.push(Frame((event,)))
-        return (time.process_time() - begin) * 1000
+            took.append((time.process_time() - begin) * 1000)
+        return took
 
-    async def many() -> list[float]:
+    async def many() -> list[list[float]]:
         return [await one() for _ in range(streams)]
 
-    took = sorted(asyncio.run(many()))
-    p50, p99 = percentile(took, 50), percentile(took, 99)
-    each = p99 / len(chunks)
-    return [f"{p50:.2f}", f"{p99:.2f}", f"{each * 1000:.0f}", says(each <= CHUNK_LIMIT)]
+    all_streams = asyncio.run(many())
+    whole = percentile([sum(took) for took in all_streams], 50)
+    each = [one for took in all_streams[1:] for one in took]
+    p50, p99 = percentile(each, 50), percentile(each, 99)
+    kind = "private data every ten words" if dense else "ordinary"
+    return [kind, f"{whole:.1f}", f"{p50 * 1000:.0f}", f"{p99 * 1000:.0f}", says(p99 <= CHUNK_LIMIT)]
 
 
 def identity(chunkings: int) -> tuple[int, int]:
@@ -217,12 +221,12 @@ def measured(quick: bool) -> Figures:
     say("hostile texts")
     bad = hostile_rows()
     say("streams")
-    stream = chunk_row(20 if quick else 200)
+    streams = [chunk_row(20 if quick else 200, dense) for dense in (False, True)]
     say("round trips")
     trips = identity(5_000 if quick else 100_000)
     say("memory")
     added = memory(PATTERNS), memory((*PATTERNS, "attacks"))
-    return Figures(cost, bad, stream, trips, added)
+    return Figures(cost, bad, streams, trips, added)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -67,6 +67,10 @@ _LIVE = re.compile(
 _CUE_REACH = 64
 
 
+_JOINING = frozenset(word for cue in _CUES for word in cue.split()) | frozenset(
+    word for pattern in (_PARTICLE, _AND) for word in pattern[3:-1].split("|")
+)
+"""Words in small letters that a cue or a name can end in so far."""
 _EXACT = {cue: re.compile(rf"{_START}(?i:{_cue(cue)})(?:{_SPACE})\Z") for cue in _CUES}
 """Each cue, right before a name."""
 _SIZES: dict[str, list[int]] = {}
@@ -139,12 +143,20 @@ class Person:
         if limit - boundary > _LONG_WORD:
             ahead = text[limit : limit + _TAIL]
             return limit if len(ahead) == _TAIL and not any(map(str.isspace, ahead)) else limit - _TAIL
-        live = _LIVE.search(text, max(0, boundary - 1024), boundary)
+        near = text[max(0, boundary - 1024) : boundary]
+        live = _LIVE.search(text, boundary - len(near), boundary) if _may_be_live(near) else None
         cut = live.start() if live else boundary
         for start, end, _ in sorted(self._matches(text[:boundary], 0), reverse=True):
             if start < cut < end:
                 cut = start
         return cut
+
+
+def _may_be_live(text: str) -> bool:
+    """Whether what `text` ends in can be a part of a cue or of a name at all. `_LIVE` tries every place, this one."""
+    words = text.rsplit(None, 1)
+    last = _bare(words[-1].rstrip()) if words else ""
+    return last[:1].isupper() or last.lower() in _JOINING
 
 
 def _cue_before(text: str, begin: int, at: int) -> tuple[str, int]:

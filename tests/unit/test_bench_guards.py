@@ -37,7 +37,7 @@ def test_the_report_stays_in_its_own_part(tmp_path: Path, monkeypatch: pytest.Mo
     results = tmp_path / "bench" / "RESULTS.md"
     results.write_text("# Results\n\nabove\n")
     monkeypatch.setattr(guards, "ROOT", tmp_path)
-    text = report(Figures([["a"] * 7], [["b"] * 4], ["c"] * 4, (10, 1), (20.0, 160.0)), quick=True)
+    text = report(Figures([["a"] * 7], [["b"] * 4], [["c"] * 5], (10, 1), (20.0, 160.0)), quick=True)
     guards.write(text)
     guards.write(text)
     written = results.read_text()
