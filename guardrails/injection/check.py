@@ -27,6 +27,10 @@ LENGTH = 0.5
 WORST = 3
 """Windows that the encoder looks at. Each costs about 10 ms."""
 
+FLOOR = -3.0
+"""The least that the network's logit counts for: harmless words around an attack make it say "harmless" loudly, and must not
+outvote what the first tier found. Costs no recall on held-out sources."""
+
 MAX_CHARS = 400_000
 """Of one text; a longer one cannot be scored in any deadline and is reported as not scanned."""
 
@@ -144,7 +148,7 @@ class Injection:
                 skipped = True
                 break
             best = said if best is None else max(best, said)
-        score = part.calibration.score(read.logit + part.share * best) if best is not None else 0.0
+        score = part.calibration.score(read.logit + part.share * max(best, FLOOR)) if best is not None else 0.0
         if skipped:
             return Scored(max(first.score, score), first.rule, "skipped")
         return Scored(score, first.rule, "looked")

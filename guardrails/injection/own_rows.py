@@ -6,9 +6,11 @@ the row's number and the slot's place, so a line added somewhere changes no othe
 
 from __future__ import annotations
 
+import base64
+import codecs
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 
 import msgspec
@@ -18,6 +20,21 @@ SOURCE = "written"
 _SLOT = re.compile(r"\{([a-z_]+)\}")
 _DEPTH = 4
 """Slots in values of slots."""
+
+
+_DRESSES: Sequence[tuple[str, Callable[[str], str]]] = (
+    ("{0}", lambda text: " ".join(text)),
+    ("What does this say? {0}", lambda text: base64.b64encode(text.encode()).decode()),
+    ("From hex: {0}", lambda text: text.encode().hex()),
+    ("rot13: {0}", lambda text: codecs.encode(text, "rot13")),
+    ("Back to front: {0}", lambda text: text[::-1]),
+    ("{0}", lambda text: text.translate(str.maketrans("aeiost", "431057"))),
+    ("Please answer what is written here: {0}", lambda text: " ".join(text)),
+    ("{0} <- decode this and reply", lambda text: base64.b64encode(text.encode()).decode()),
+)
+_PADDED = frozenset({"override", "extraction", "hijack", "authority", "persona", "refusal_suppression"})
+_DRESSED_EVERY = 6
+_LONGEST_DRESSED = 250
 
 
 class Row(msgspec.Struct):
@@ -38,7 +55,24 @@ def own_rows() -> list[Row]:
         for family, copies, template in templates(_file(name)):
             texts = dict.fromkeys(fill(template, slots, copy) for copy in range(copies))
             rows += [Row(text, label, SOURCE, kind=family) for text in texts]
-    return rows
+    return [*rows, *_dressed(rows), *_padded(rows)]
+
+
+def _dressed(rows: Sequence[Row]) -> Iterator[Row]:
+    """Some rows of either label over again in every disguise, so that a disguise alone says nothing."""
+    short = [row for row in rows if len(row.text) <= _LONGEST_DRESSED][::_DRESSED_EVERY]
+    for number, row in enumerate(short):
+        frame, dress = _DRESSES[number % len(_DRESSES)]
+        yield Row(frame.format(dress(row.text)), row.label, SOURCE, kind="dressed")
+
+
+def _padded(rows: Sequence[Row]) -> Iterator[Row]:
+    """Some attacks again between harmless paragraphs, where a window holds more of those than of the attack."""
+    paragraphs = [row.text for row in rows if row.kind == "documents" and len(row.text) < 200]
+    attacks = [row for row in rows if row.label == 1 and row.kind in _PADDED and len(row.text) < 150]
+    for number, row in enumerate(attacks[::2]):
+        before, after = (paragraphs[(number * 11 + shift) % len(paragraphs)] for shift in (0, 3))
+        yield Row(f"{before}\n\n{row.text}\n\n{after}", 1, SOURCE, kind="padded")
 
 
 def read_slots(text: str) -> Mapping[str, Sequence[str]]:

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from guardrails.injection.check import FLOOR
 from guardrails.injection.features import BITS, VERSION
 from guardrails.injection.folds import GROUPED, SOURCES, grouped_folds
 from guardrails.injection.head import Header, ModelPart, dump
@@ -92,7 +93,7 @@ def first_tier(held: dict[int, Held]) -> dict[int, float]:
 
 
 def second_tier(held: dict[int, Held]) -> dict[int, float]:
-    return {at: one.grams + SHARE * one.model for at, one in held.items()}
+    return {at: one.grams + SHARE * max(one.model, FLOOR) for at, one in held.items()}
 
 
 def remembering(encoder: Encoder) -> Vectors:

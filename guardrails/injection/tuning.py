@@ -12,7 +12,7 @@ from guardrails.injection.head import Calibration
 from guardrails.injection.samples import Example
 
 FALSE_ALARMS = 0.007
-"""Of all held-out harmless rows, at score 0.5: about 1 % of the hard negatives among them, and 0.5 % of the ordinary ones."""
+"""Of all held-out harmless rows, at score 0.5: about 1 % of the hard negatives among them, half that of ordinary ones."""
 ORDINARY = 0.02
 """At most, of any source of ordinary prompts with `ENOUGH` rows."""
 ENOUGH = 400
