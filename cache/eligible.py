@@ -11,7 +11,7 @@ import msgspec
 
 from cache.key import Scope
 from cache.text import normalise
-from cache.words import FILLER, FLEETING, PERSONAL, POINTING
+from cache.words import FILLER, FLEETING, PERSONAL, POINTING, SHOWN
 from gateway.core.exchange import Exchange
 from gateway.core.request import Request, Slot
 
@@ -65,11 +65,22 @@ def unfit(text: str, scope: Scope) -> str:
     said = frozenset(words)
     if said & FLEETING:
         return "fleeting"
-    if said & POINTING:
+    if said & POINTING and _points_outside(words, scope):
         return "pointing"
     if scope != "user" and said & PERSONAL:
         return "personal"
     return ""
+
+
+def _points_outside(words: list[str], scope: Scope) -> bool:
+    """`this` and `these` before a noun ("this fee", "these cards") are mostly the asker's own, known from the question;
+    alone, or before what can be shown or pasted, they are not. Beyond one user every pointing word counts."""
+    for at, word in enumerate(words):
+        if word in POINTING:
+            after = words[at + 1] if at + 1 < len(words) else ""
+            if scope != "user" or word not in ("this", "these") or not after or after in FILLER or after in SHOWN:
+                return True
+    return False
 
 
 def _asks_more(request: Request, limits: Limits) -> str:

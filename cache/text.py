@@ -58,6 +58,10 @@ class Reading(msgspec.Struct, frozen=True):
     """Currency and mathematical signs, and the like: `$5` is not `€5`, `C` not `C++`."""
     english: bool
     """Enough of the words are English function words for the lists in `words` to mean something."""
+    plain: str
+    """After `normalise`: what was embedded."""
+    spread: tuple[str, ...]
+    """All words, stemmed, in order."""
     asks: frozenset[str]
     """Of who, when, where, why. What, which and how are asked for the same things too often to tell apart."""
 
@@ -88,6 +92,8 @@ def read(text: str) -> Reading:
         ends=_ends(spread),
         signs=frozenset(letter for letter in plain if letter in _SIGNS or unicodedata.category(letter) in ("Sc", "Sm")),
         english=4 * sum(word in FILLER for word in spread) >= len(spread),
+        plain=plain,
+        spread=tuple(stem(word) for word in spread),
         asks=frozenset(_ASKS[word] for word in spread if word in _ASKS),
     )
 

@@ -90,5 +90,16 @@ FLEETING = listed(
 POINTING = listed("this these following above below attached")
 """What is meant stands outside the question."""
 
+SHOWN = listed(
+    """
+    text texts sentence sentences paragraph passage question questions answer image images picture pictures photo photos
+    screenshot diagram chart graph table file files document documents pdf page pages website site url link article essay
+    email emails mail message messages letter letters word words line lines list code function script snippet query
+    error log logs output input data example examples one ones thing things stuff poem song story book video clip formula
+    equation problem exercise number numbers symbol symbols sign day week weekend month quarter year time
+    """
+)
+"""After `this` or `these`: what stands elsewhere, or changes with the day."""
+
 PERSONAL = listed("my mine our ours myself ourselves")
 """The answer may hold for the asker alone: not shared beyond one user."""

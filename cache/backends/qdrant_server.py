@@ -16,7 +16,7 @@ import numpy as np
 from qdrant_client import AsyncQdrantClient, models
 
 from cache.breaker import guarded
-from cache.stores import Near, StoreDown
+from cache.stores import ALL, UNLABELLED, Labels, Near, StoreDown, Which
 from gateway.core.breaker import Breaker
 from gateway.core.clock import Clock
 from gateway.core.fingerprint import digest
@@ -90,7 +90,15 @@ class QdrantServer:
 
         return await self._guarded(self._budget, ask)
 
-    async def put(self, partition: str, id: str, vector: np.ndarray[Any, Any], payload: bytes, ttl: float) -> None:
+    async def put(
+        self,
+        partition: str,
+        id: str,
+        vector: np.ndarray[Any, Any],
+        payload: bytes,
+        ttl: float,
+        labels: Labels = UNLABELLED,
+    ) -> None:
         now = self._now()
         point = models.PointStruct(
             id=_uuid(id),
@@ -99,6 +107,8 @@ class QdrantServer:
                 "partition": partition,
                 "created": now,
                 "expires": now + ttl,
+                "tenant": labels.tenant,
+                "tags": list(labels.tags),
                 "entry": base64.b64encode(payload).decode(),
             },
         )
@@ -115,13 +125,18 @@ class QdrantServer:
 
         return await self._guarded(_WRITE_BUDGET, ask)
 
-    async def purge(self) -> int:
+    async def purge(self, which: Which = ALL, *, dry_run: bool = False) -> int:
+        now = self._now()
+
         async def ask() -> int:
-            count = (await self._client.count(self._name)).count
-            await self._client.delete(self._name, models.FilterSelector(filter=models.Filter()))
+            fitting = _fitting(which, now)
+            live = models.Filter(must=[*_listed(fitting), *_listed(_unexpired(now))])
+            count = (await self._client.count(self._name, count_filter=live)).count
+            if not dry_run:
+                await self._client.delete(self._name, models.FilterSelector(filter=fitting))
+                self._entries = max(0, self._entries - count)
             return count
 
-        self._entries = 0
         return await self._guarded(_WRITE_BUDGET, ask)
 
     async def sweep(self) -> None:
@@ -181,6 +196,8 @@ class QdrantServer:
             )
         tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
         await client.create_payload_index(name, "partition", tenant)
+        for field in ("tenant", "tags"):
+            await client.create_payload_index(name, field, models.PayloadSchemaType.KEYWORD)
         for field in ("created", "expires"):
             await client.create_payload_index(name, field, models.PayloadSchemaType.FLOAT)
         self._ready = True
@@ -197,6 +214,25 @@ def _live(partition: str, now: float) -> models.Filter:
 
 def _expired(now: float) -> models.Filter:
     return models.Filter(must=[models.FieldCondition(key="expires", range=models.Range(lte=now))])
+
+
+def _unexpired(now: float) -> models.Filter:
+    return models.Filter(must=[models.FieldCondition(key="expires", range=models.Range(gt=now))])
+
+
+def _fitting(which: Which, now: float) -> models.Filter:
+    must: list[models.Condition] = []
+    if which.tag is not None:
+        must.append(models.FieldCondition(key="tags", match=models.MatchValue(value=which.tag)))
+    if which.tenant is not None:
+        must.append(models.FieldCondition(key="tenant", match=models.MatchValue(value=which.tenant)))
+    if which.older_than is not None:
+        must.append(models.FieldCondition(key="created", range=models.Range(lt=now - which.older_than)))
+    return models.Filter(must=must)
+
+
+def _listed(filter: models.Filter) -> list[models.Condition]:
+    return filter.must if isinstance(filter.must, list) else []
 
 
 def _near(point: models.ScoredPoint) -> Near:

@@ -16,10 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from cache.backends.vector_memory import VectorMemory
-from cache.stores import Near, StoreDown
+from cache.stores import ALL, UNLABELLED, Labels, Near, StoreDown, Which
 from gateway.core.clock import Clock
 
 T = TypeVar("T")
@@ -32,11 +33,16 @@ PRAGMA synchronous = NORMAL;
 PRAGMA secure_delete = ON;
 CREATE TABLE IF NOT EXISTS about (encoder TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
-    id TEXT PRIMARY KEY, partition TEXT NOT NULL, vector BLOB NOT NULL, payload BLOB NOT NULL, expires INTEGER NOT NULL
+    id TEXT PRIMARY KEY, partition TEXT NOT NULL, vector BLOB NOT NULL, payload BLOB NOT NULL, expires INTEGER NOT NULL,
+    stored INTEGER NOT NULL, labels BLOB NOT NULL
 );
 """
 
-_Row = tuple[str, str, bytes, bytes, int]
+_VERSION = 2
+"""Of the table. A file of another is started over: a cache is worth nothing more."""
+
+_Row = tuple[str, str, bytes, bytes, int, int, bytes]
+_LABELLED = msgspec.msgpack.Decoder(Labels)
 
 
 class VectorDisk:
@@ -56,28 +62,41 @@ class VectorDisk:
     async def start(self) -> None:
         """Opens the file and loads what has not expired. Raises OSError saying what to do if it cannot be used."""
         rows = await self._run(self._open)
-        for id, partition, vector, payload, expires in rows:
+        for id, partition, vector, payload, expires, stored, labels in rows:
             ttl = (expires - self._clock.wall()) / 1e9
             if ttl > 0 and len(vector) == 4 * self._dim:
-                await self._memory.put(partition, id, np.frombuffer(vector, np.float32), payload, ttl)
+                numbers = np.frombuffer(vector, np.float32)
+                self._memory.load(partition, id, numbers, payload, ttl, _LABELLED.decode(labels), stored)
 
     async def search(self, partition: str, vector: np.ndarray[Any, Any], limit: int, floor: float) -> list[Near]:
         return await self._memory.search(partition, vector, limit, floor)
 
-    async def put(self, partition: str, id: str, vector: np.ndarray[Any, Any], payload: bytes, ttl: float) -> None:
-        await self._memory.put(partition, id, vector, payload, ttl)
-        expires = self._clock.wall() + int(ttl * 1e9)
-        row = (id, partition, np.asarray(vector, np.float32).tobytes(), payload, expires)
-        await self._save(row)
+    async def put(
+        self,
+        partition: str,
+        id: str,
+        vector: np.ndarray[Any, Any],
+        payload: bytes,
+        ttl: float,
+        labels: Labels = UNLABELLED,
+    ) -> None:
+        await self._memory.put(partition, id, vector, payload, ttl, labels)
+        now = self._clock.wall()
+        numbers = np.asarray(vector, np.float32).tobytes()
+        await self._save((id, partition, numbers, payload, now + int(ttl * 1e9), now, msgspec.msgpack.encode(labels)))
 
     async def delete(self, id: str) -> bool:
         there = await self._memory.delete(id)
         await self._save(None)
         return there
 
-    async def purge(self) -> int:
-        count = await self._memory.purge()
-        await self._run(lambda: self._write(lambda database: database.execute("DELETE FROM entries")))
+    async def purge(self, which: Which = ALL, *, dry_run: bool = False) -> int:
+        count = await self._memory.purge(which, dry_run=dry_run)
+        if dry_run:
+            return count
+        if which.all:
+            await self._run(lambda: self._write(lambda database: database.execute("DELETE FROM entries")))
+        await self._save(None)
         return count
 
     async def sweep(self) -> None:
@@ -106,7 +125,7 @@ class VectorDisk:
         def save(database: sqlite3.Connection) -> None:
             database.executemany("DELETE FROM entries WHERE id = ?", gone)
             if row is not None:
-                database.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", row)
+                database.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
         if gone or row is not None:
             try:
@@ -144,7 +163,10 @@ class VectorDisk:
     def _load(self) -> list[_Row]:
         database = sqlite3.connect(self._file, timeout=0.5, check_same_thread=False)
         try:
+            if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                database.executescript("DROP TABLE IF EXISTS entries")
             database.executescript(_SCHEMA)
+            database.execute(f"PRAGMA user_version = {_VERSION}")
             known = database.execute("SELECT encoder FROM about").fetchone()
             with database:
                 if known is None or known[0] != self._encoder:  # vectors of two encoders cannot be compared
@@ -153,7 +175,7 @@ class VectorDisk:
                     database.execute("DELETE FROM entries")
                 database.execute("DELETE FROM entries WHERE expires <= ?", (self._clock.wall(),))
             rows: list[_Row] = database.execute(
-                "SELECT id, partition, vector, payload, expires FROM entries ORDER BY rowid"
+                "SELECT id, partition, vector, payload, expires, stored, labels FROM entries ORDER BY rowid"
             ).fetchall()
         except BaseException:
             database.close()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from cache.stores import Near
+from cache.stores import ALL, UNLABELLED, Labels, Near, Which
 from gateway.core.clock import Clock
 
 _OVERHEAD = 1024
@@ -28,7 +28,9 @@ class _Row(msgspec.Struct, frozen=True, gc=False):
     id: str
     payload: bytes
     expires: int
-    """Unix nanoseconds."""
+    """Unix nanoseconds, as `stored`."""
+    stored: int
+    labels: Labels
 
 
 class _Partition:
@@ -120,7 +122,28 @@ class VectorMemory:
                 break
         return near
 
-    async def put(self, partition: str, id: str, vector: np.ndarray[Any, Any], payload: bytes, ttl: float) -> None:
+    async def put(
+        self,
+        partition: str,
+        id: str,
+        vector: np.ndarray[Any, Any],
+        payload: bytes,
+        ttl: float,
+        labels: Labels = UNLABELLED,
+    ) -> None:
+        self.load(partition, id, vector, payload, ttl, labels, self._clock.wall())
+
+    def load(
+        self,
+        partition: str,
+        id: str,
+        vector: np.ndarray[Any, Any],
+        payload: bytes,
+        ttl: float,
+        labels: Labels,
+        stored: int,
+    ) -> None:
+        """As `put`, for an entry that was stored at `stored`, Unix nanoseconds. `ttl` counts from now."""
         size = self._size(payload)
         if id in self._where:
             self._drop(id)
@@ -132,7 +155,7 @@ class VectorMemory:
         held = self._partitions.get(partition)
         if held is None:
             held = self._partitions[partition] = _Partition(self._dim)
-        held.add(_Row(id, payload, self._clock.wall() + int(ttl * 1e9)), vector)
+        held.add(_Row(id, payload, self._clock.wall() + int(ttl * 1e9), stored, labels), vector)
         self._where[id] = partition
         self._bytes += size
 
@@ -142,12 +165,14 @@ class VectorMemory:
         self._drop(id)
         return True
 
-    async def purge(self) -> int:
-        count = len(self._where)
-        self._partitions.clear()
-        self._where.clear()
-        self._bytes = 0
-        return count
+    async def purge(self, which: Which = ALL, *, dry_run: bool = False) -> int:
+        now = self._clock.wall()
+        rows = [row for held in self._partitions.values() for row in held.rows]
+        fitting = [row for row in rows if which.fits(row.labels, (now - row.stored) / 1e9)]
+        if not dry_run:
+            for row in fitting:
+                self._drop(row.id)
+        return sum(row.expires > now for row in fitting)
 
     async def sweep(self) -> None:
         now = self._clock.wall()

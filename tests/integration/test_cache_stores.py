@@ -17,7 +17,7 @@ from cache.backends.redis_link import RedisLink
 from cache.backends.redis_store import RedisStore
 from cache.backends.vector_disk import VectorDisk
 from cache.backends.vector_memory import VectorMemory
-from cache.stores import ExactStore, VectorStore
+from cache.stores import ExactStore, Labels, VectorStore, Which
 from gateway.core.clock import ManualClock, SystemClock
 
 _ROUTES = itertools.count()
@@ -193,3 +193,34 @@ async def test_a_purge_takes_all(make: tuple[ManualClock, Made]) -> None:
     assert await store.search("p", direction(1), 9, -1.0) == []
     await store.put("p", id_of(1), direction(1), b"v", 60)
     assert len(await store.search("p", direction(1), 9, -1.0)) == 1
+
+
+async def test_vectors_are_purged_by_tag_tenant_and_age(make: tuple[ManualClock, Made]) -> None:
+    """A purge forgets the entries that fit all that is given and no other; a dry run counts the same and forgets none."""
+    clock, made = make
+    store = made()
+    await store.start()
+    vector = np.eye(1, 8, dtype=np.float32)[0]
+    old, new = f"s-{1:032x}", f"s-{2:032x}"
+    await store.put("p", old, vector, b"old", 1000, Labels("acme", ("corpus:1", "all")))
+    clock.advance(100)
+    await store.put("p", new, vector, b"new", 1000, Labels("other", ("corpus:2", "all")))
+
+    async def left() -> set[str]:
+        return {near.id for near in await store.search("p", vector, 5, -1.0)}
+
+    for which, count in (
+        (Which(tag="none"), 0),
+        (Which(tag="all"), 2),
+        (Which(tag="all", tenant="acme"), 1),
+        (Which(older_than=50), 1),
+        (Which(older_than=500), 0),
+        (Which(tag="corpus:2", older_than=50), 0),
+    ):
+        assert await store.purge(which, dry_run=True) == count
+    assert await left() == {old, new}
+    assert await store.purge(Which(tag="corpus:1")) == 1
+    assert await left() == {new}
+    assert await store.purge(Which(tenant="other")) == 1
+    assert await left() == set()
+    await store.close()
