@@ -28,7 +28,7 @@ from gateway.handover.config import HandoffConfig
 from gateway.providers.config import ModelConfig, ProviderConfig, model_problems, provider_problems
 from gateway.telemetry.config import TelemetryConfig
 from guardrails.config import GuardrailConfig
-from routing.config import IntentsConfig, RouteMatch
+from routing.config import ContextConfig, IntentsConfig, RouteMatch, Rules, TiersConfig
 
 _LARGEST_FILE = 4 * 1024 * 1024
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -59,9 +59,19 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class RouteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     match: RouteMatch | None = None
     intents: IntentsConfig | None = None
+    tiers: TiersConfig | None = None
+    context: ContextConfig = ContextConfig()
+    baseline: str | None = None
+    """The model whose price everything is compared with: what if it had answered all of this?"""
     guardrails: list[str] = []
     cache: CacheConfig | None = None
     limits: LimitsConfig | None = None
+
+    def planning(self) -> Rules:
+        """What says which model answers."""
+        return Rules(
+            match=self.match, intents=self.intents, tiers=self.tiers, context=self.context, baseline=self.baseline
+        )
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -203,7 +213,8 @@ def _route(name: str, route: RouteConfig, config: Config, base: Path) -> Iterato
             )
     if name != "default" and (route.match is None or not route.match.models):
         yield f"{path}.match", "missing; say which models this route serves, or nothing will ever reach it"
-    yield from routing.config.problems(name, route.match, route.intents, config.models.keys(), base)
+    yield from routing.config.problems(name, route.match, route.intents, config.models.keys(), base, route.tiers)
+    yield from routing.config.planning_problems(name, route.planning(), config.models.keys())
     if route.cache is not None:
         workers = config.server.workers
         for line in cache.config.problems(route.cache, f"{path}.cache", qdrant=config.qdrant, workers=workers):

@@ -16,7 +16,7 @@ import guardrails.moderate
 import routing.build
 from cache.build import Caches
 from gateway import config as configuration
-from gateway.accounting.cost import target_cost
+from gateway.accounting.cost import cost_usd, target_cost
 from gateway.admission.admit import Admit, Authenticator, Door, Permit
 from gateway.admission.keyring import Keyring, OpenAccess
 from gateway.admission.limits import Concurrency, MemoryLimiter, RedisLimiter
@@ -139,8 +139,9 @@ def pipeline(
     """Every route's stages, put in order by `pipeline.build`."""
     routes = config.all_routes()
     router = routing.build.build(
-        {name: (route.match, route.intents) for name, route in routes.items()},
+        {name: route.planning() for name, route in routes.items()},
         plans=build_plans(config.models, config.providers),
+        cost=cost_usd,
         embed=embed,
         base=base,
         revisions=configuration.revisions(config, base),

@@ -12,19 +12,19 @@ import numpy as np
 
 from gateway.core.plan import ModelPlan
 from gateway.core.ports import Decider, Embed
-from routing.config import IntentsConfig, RouteMatch, default_model
+from routing.baseline import Baseline, Cost
+from routing.config import IntentsConfig, Rules, default_model
 from routing.examples import Examples, load_examples
 from routing.fit import fit_head
 from routing.head import Head
 from routing.intents import Intents
 from routing.plans import Plans
-from routing.router import IntentRouter, PlanRouter
+from routing.router import IntentRouter, PlanRouter, Route
 from routing.select import Select
 from routing.store import head_key, load_head, save_head
+from routing.tiers import Tiers
 
 Progress = Callable[[str], None]
-Section = tuple[RouteMatch | None, IntentsConfig | None]
-"""A route's `match` and `intents`."""
 
 
 @runtime_checkable
@@ -42,9 +42,10 @@ class Routers(msgspec.Struct, frozen=True):
 
 
 def build(
-    routes: Mapping[str, Section],
+    routes: Mapping[str, Rules],
     *,
     plans: Mapping[str, ModelPlan],
+    cost: Cost,
     embed: Embed | None,
     base: Path,
     revisions: Mapping[str, str],
@@ -52,23 +53,30 @@ def build(
     progress: Progress = lambda _line: None,
 ) -> Routers:
     """`base`: the config file's folder; `embed`: an `Encoder`, or None when no route has intents or its files are missing
-    (routes with intents then run degraded); `revisions`: each route's digest; `heads`: where fitted heads are kept.
+    (routes with intents then run degraded); `revisions`: each route's digest; `heads`: where fitted heads are kept;
+    `cost`: of some usage at some price, in USD.
 
     May take half a minute for thousands of examples, so call it before serving. Raises `ExamplesError` or ValueError
     for what `config.problems` would have found.
     """
     table = Plans(plans)
-    select = Select({name: match for name, (match, _) in routes.items()}, revisions)
+    select = Select({name: rules.match for name, rules in routes.items()}, revisions)
     made: dict[str, Decider] = {}
-    for name, (_, config) in routes.items():
-        made[name] = PlanRouter(table) if config is None else _router(name, config, table, embed, base, heads, progress)
+    for name, rules in routes.items():
+        tiers = Tiers(rules.tiers, rules.context, table) if rules.tiers is not None else None
+        router: Decider = PlanRouter(table, tiers)
+        if rules.intents is not None:
+            router = _intents(name, rules.intents, table, tiers, embed, base, heads, progress)
+        price = plans[rules.baseline].targets[0].price if rules.baseline is not None else None
+        made[name] = Route(router, rules.context, Baseline(price, cost) if price is not None else None)
     return Routers(select, made)
 
 
-def _router(
+def _intents(
     route: str,
     config: IntentsConfig,
     plans: Plans,
+    tiers: Tiers | None,
     embed: Embed | None,
     base: Path,
     heads: Path | None,
@@ -80,7 +88,8 @@ def _router(
         if not isinstance(embed, Encoder):
             raise TypeError(f"{embed.id} embeds one request at a time; a router also needs `encode`")
         head = fitted(examples, embed, heads, lambda line: progress(f"route {route}: {line}"))
-    return IntentRouter(plans, config, Intents(config, examples, head, embed), default=default_model(config))
+    intents = Intents(config, examples, head, embed)
+    return IntentRouter(plans, config, intents, default=default_model(config), tiers=tiers)
 
 
 def fitted(
@@ -96,7 +105,7 @@ def fitted(
     started = time.monotonic()
     vectors = encoder.encode([*examples.texts, *examples.outside])
     split = len(examples.texts)
-    head = fit_head(vectors[:split], examples.labels, vectors[split:], encoder=encoder.id)
+    head = fit_head(vectors[:split], examples.labels, vectors[split:], encoder=encoder.id, texts=examples.texts)
     progress(f"{head.kind} head ready ({time.monotonic() - started:.1f} s)")
     if heads is not None:
         try:

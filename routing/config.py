@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -56,10 +57,53 @@ class IntentsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Time for embedding one question. After it the request goes on without an intent."""
 
 
+class ContextConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens to a request that does not fit into its model's context window, retrieved text included. Models say
+    theirs in `context_window`. Bytes bound tokens, so what surely fits is not counted; the rest is estimated."""
+
+    on_overflow: Literal["reroute", "truncate", "reject"] | None = None
+    """`reroute`: only models that can hold it are asked, `on_context_overflow` after the others. `truncate`: the oldest
+    turns are left out, then retrieved text is cut from its end, until the first model can hold it. `reject`: 400 with
+    the numbers. Absent: as `reroute` where every model of the plan has a known window, but nothing is refused: the
+    upstream has the last word."""
+    reserve: int = 1024
+    """Tokens kept for the answer of a request that does not say how long it may be."""
+    keep: int = 1
+    """For `truncate`: the newest user turns, with all that followed each, that are never left out."""
+
+
+class TiersConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Two models, chosen by how hard a request looks (`tidegate router explain` says why). A conversation that has risen to
+    the large one stays there."""
+
+    small: str
+    """A key of `models:`."""
+    large: str
+    above: float = 0.6
+    """Scores above this are for the large model. 0 to 1."""
+    forget: Duration = Duration(3600.0)
+    """Quiet for this long, a conversation is new."""
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """A route's sections that say which model answers."""
+
+    match: RouteMatch | None = None
+    intents: IntentsConfig | None = None
+    tiers: TiersConfig | None = None
+    context: ContextConfig = ContextConfig()
+    baseline: str | None = None
+
+
 def problems(
-    route: str, match: RouteMatch | None, intents: IntentsConfig | None, models: Collection[str], base: Path
+    route: str,
+    match: RouteMatch | None,
+    intents: IntentsConfig | None,
+    models: Collection[str],
+    base: Path,
+    tiers: TiersConfig | None = None,
 ) -> Iterator[Found]:
-    """Everything wrong with one route's sections. `models`: the aliases; `base`: the config file's folder."""
+    """Everything wrong with one route's `match` and `intents`. `models`: the aliases; `base`: the config file's folder."""
     path = f"routes.{route}"
     asked = match.models if match is not None else []
     for at, name in enumerate(asked):
@@ -67,10 +111,10 @@ def problems(
             yield f"{path}.match.models[{at}]", "is empty"
         elif name in asked[:at]:
             yield f"{path}.match.models[{at}]", f"{name!r} is listed twice"
-        elif intents is None and name not in models:
+        elif intents is None and tiers is None and name not in models:
             yield (
                 f"{path}.match.models[{at}]",
-                _no_model(name, models) + "; only a route with intents may have a name of its own",
+                _no_model(name, models) + "; only a route with intents or tiers may have a name of its own",
             )
     if intents is None:
         return
@@ -91,11 +135,32 @@ def problems(
     for name, then in intents.then.items():
         yield from _then(f"{where}.then.{name}", name, then, models, examples)
     nameless = [name for name in asked if name not in models]
-    if nameless and default_model(intents) is None:
+    if nameless and default_model(intents) is None and tiers is None:
         yield (
             f"{where}.default",
             f"missing: {nameless[0]!r} is not a model, so say which model answers what `then` does not settle",
         )
+
+
+def planning_problems(route: str, rules: Rules, models: Collection[str]) -> Iterator[Found]:
+    """Everything wrong with one route's `tiers`, `context` and `baseline`."""
+    path, tiers, context = f"routes.{route}", rules.tiers, rules.context
+    if tiers is not None:
+        for field in ("small", "large"):
+            if getattr(tiers, field) not in models:
+                yield f"{path}.tiers.{field}", _no_model(getattr(tiers, field), models)
+        if not 0.0 <= tiers.above <= 1.0:
+            yield f"{path}.tiers.above", f"{tiers.above} is not between 0 and 1"
+        if tiers.forget <= 0:
+            yield f"{path}.tiers.forget", "must be more than 0"
+        if rules.match is None or not rules.match.models:
+            yield f"{path}.tiers", "would choose for every model that is asked for by name; give the route a match"
+    if not 0 <= context.reserve <= 1_000_000:
+        yield f"{path}.context.reserve", f"{context.reserve} is not between 0 and 1000000 tokens"
+    if context.keep < 1:
+        yield f"{path}.context.keep", "must be at least 1: the latest user turn is never left out"
+    if rules.baseline is not None and rules.baseline not in models:
+        yield f"{path}.baseline", _no_model(rules.baseline, models)
 
 
 def overlaps(matches: Mapping[str, RouteMatch | None]) -> Iterator[Found]:

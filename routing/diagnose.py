@@ -19,6 +19,7 @@ from routing.evaluate import Share, share
 from routing.examples import OUT_OF_SCOPE, Examples
 from routing.fit import held_out
 from routing.head import Head
+from routing.pieces import pieces_of
 
 Array = np.ndarray[Any, Any]
 
@@ -82,9 +83,10 @@ def diagnose(head: Head, examples: Examples, *, below: float, margin: float) -> 
     """`examples`: those that `head` was fitted on. Fits again for each fold: as slow as fitting."""
     layer = head.layer
     y = np.repeat(np.arange(len(head.intents)), np.diff(layer.starts))
-    held, rows = held_out(layer.bank, y, layer.outside, logistic=head.kind == "logistic", pull=layer.pull)
-    truth = y[rows].tolist()
     texts = _in_bank_order(examples)
+    pieces = [pieces_of(text) for text in texts]
+    held, rows = held_out(layer.bank, pieces, y, layer.outside, logistic=head.kind == "logistic", pull=layer.pull)
+    truth = y[rows].tolist()
     sure = [head.calibration.confidence(signals) for signals in held]
     apart = [head.calibration.margin(signals) for signals in held]
     refused = sum(value < below for value in sure)
@@ -114,9 +116,9 @@ def nearest(head: Head, examples: Examples, vector: Array, count: int) -> list[N
     return [Nearest(float(scores[at]), labels[at], texts[at]) for at in order]
 
 
-def likeliest(head: Head, vector: Array, count: int) -> list[tuple[str, float]]:
+def likeliest(head: Head, vector: Array, text: str, count: int) -> list[tuple[str, float]]:
     """Intents by the layer's raw score, best first."""
-    logits = head.layer.weights @ vector + head.layer.biases
+    logits = head.layer.logits(vector, pieces_of(text))
     order = np.argsort(-logits, kind="stable")[:count].tolist()
     return [(head.intents[at], float(logits[at])) for at in order]
 

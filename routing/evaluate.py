@@ -83,7 +83,7 @@ def predict(
     results = []
     for text in texts:
         started = time.perf_counter()
-        reading = head.read(encode([text])[0])
+        reading = head.read(encode([text])[0], text)
         micros = (time.perf_counter() - started) * 1e6
         intent = OOS if reading.confidence < below else reading.best
         results.append(RowResult(intent, reading.confidence, reading.best, micros))

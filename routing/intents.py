@@ -60,7 +60,7 @@ class Intents:
         if turn.before and (offered is not None or leans_on_before(turn.text)):
             texts.append(f"{turn.before}\n{turn.text}")
         vectors = await self._embed.embed(texts)
-        readings = [self._head.read(vector) for vector in vectors]
+        readings = [self._head.read(vector, text) for vector, text in zip(vectors, texts, strict=True)]
         return self._band(self._best(readings), turn)
 
     def _best(self, readings: list[Reading]) -> Reading:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,30 +11,60 @@ import msgspec
 from gateway.core.answer import Answer, AnswerKind, Handoff
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
+from gateway.core.ports import Decider
 from gateway.core.response import said
+from routing.baseline import Baseline
 from routing.clarify import title
-from routing.config import IntentsConfig, Then
+from routing.config import ContextConfig, IntentsConfig, Then
 from routing.conversation import Turn, turn_of
+from routing.fitting import fit
 from routing.intents import Intent, Intents
 from routing.plans import Plans
+from routing.tiers import Tiers
 
 DEGRADED = "intent_router"
 """In `x-tidegate-degraded` when a request went on without an intent because the encoder was missing or slow."""
 
 
 class PlanRouter:
-    """Decider for routes without intents: the plan of the model asked for. A look-up in a table made at start."""
+    """Decider for routes without intents: the plan of the model asked for, or of its tier. Mostly a look-up in a table made
+    at start."""
 
     name = "route"
     consumes: tuple[Key[Any], ...] = ()
     produces: tuple[Key[Any], ...] = ()
 
-    def __init__(self, plans: Plans) -> None:
-        self._plans = plans
+    def __init__(self, plans: Plans, tiers: Tiers | None = None) -> None:
+        self._choose = tiers.plan if tiers is not None else plans.asked
 
     async def decide(self, exchange: Exchange) -> Answer | None:
-        exchange.plan = self._plans.asked(exchange)
+        exchange.plan = self._choose(exchange)
         return None
+
+
+class Route:
+    """Decider, the whole `route` stage: what the router chooses, less who cannot serve it.
+
+    Retrieved text is in the request by now, so the context rule counts it. A stage that adds more after this one must
+    apply `fitting.fit` again.
+    """
+
+    name = "route"
+    consumes: tuple[Key[Any], ...] = ()
+    produces: tuple[Key[Any], ...] = ()
+
+    def __init__(self, router: Decider, context: ContextConfig, baseline: Baseline | None = None) -> None:
+        self._router = router
+        self._context = context
+        self._baseline = baseline
+
+    async def decide(self, exchange: Exchange) -> Answer | None:
+        if self._baseline is not None:
+            self._baseline.watch(exchange)
+        answer = await self._router.decide(exchange)
+        if answer is None:
+            fit(exchange, self._context)
+        return answer
 
 
 class IntentRouter:
@@ -46,15 +77,18 @@ class IntentRouter:
     consumes: tuple[Key[Any], ...] = ()
     produces: tuple[Key[Any], ...] = ()
 
-    def __init__(self, plans: Plans, config: IntentsConfig, intents: Intents, *, default: str | None) -> None:
-        """`default`: the model for names that are no model. Raises ValueError if an action names none."""
+    def __init__(
+        self, plans: Plans, config: IntentsConfig, intents: Intents, *, default: str | None, tiers: Tiers | None = None
+    ) -> None:
+        """`default`: the model for names that are no model. `tiers` choose for what no action settles. Raises ValueError if
+        an action names no model."""
         for name, then in config.then.items():
             if then.model is not None and then.model not in plans:
                 raise ValueError(f"intent {name!r} goes to {then.model!r}, which is no model")
         self._plans = plans
         self._then = config.then
         self._intents = intents
-        self._default = default
+        self._choose = tiers.plan if tiers is not None else partial(plans.asked, default=default)
         self._budget = config.budget
 
     async def decide(self, exchange: Exchange) -> Answer | None:
@@ -69,7 +103,7 @@ class IntentRouter:
             if answer is not None:
                 return answer
         plan = self._plans.get(then.model) if then is not None and then.model is not None else None
-        exchange.plan = plan or self._plans.asked(exchange, self._default)
+        exchange.plan = plan or self._choose(exchange)
         return None
 
     async def _intent(self, exchange: Exchange, turn: Turn) -> Intent | None:

@@ -1,7 +1,7 @@
 """Fitted heads on disk: fitting 15,000 examples takes half a minute, loading the result a few milliseconds.
 
 A head's file is named by a digest of its examples, its encoder and the way of fitting, so a changed example makes another
-file and never a wrong one. It holds vectors of the operator's examples and no text.
+file and never a wrong one. It holds vectors of the operator's examples, digests of their pieces, and no text.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from gateway.core.fingerprint import digest
 from routing.calibration import Calibration
 from routing.examples import Examples
 from routing.head import Head, Layer
+from routing.pieces import Pieces
 
-FITTING = 3
+FITTING = 4
 """Goes up with every change of the fitting or calibration."""
 _DIGEST = hashlib.sha256().digest_size
 _ARRAYS = ("weights", "biases", "bank", "starts", "outside")
+_PIECES = ("keys", "starts", "owners", "gains", "base")
 
 
 class _Meta(msgspec.Struct):
@@ -43,6 +45,8 @@ def save_head(directory: Path, key: str, head: Head) -> None:
     meta = msgspec.json.encode(_Meta(head.encoder, head.kind, head.intents, head.calibration, head.layer.pull))
     buffer = io.BytesIO()
     arrays = {name: getattr(head.layer, name) for name in _ARRAYS}
+    if head.layer.pieces is not None:
+        arrays |= {f"pieces_{name}": getattr(head.layer.pieces, name) for name in _PIECES}
     np.savez(buffer, meta=np.frombuffer(meta, np.uint8), **arrays)
     directory.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=directory, prefix=".head-")
@@ -66,7 +70,8 @@ def load_head(directory: Path, key: str, encoder: str) -> Head | None:
         return None
     with np.load(io.BytesIO(data[_DIGEST:]), allow_pickle=False) as file:
         meta = msgspec.json.decode(file["meta"].tobytes(), type=_Meta)
-        layer = Layer(**{name: file[name] for name in _ARRAYS}, pull=meta.pull)
+        pieces = Pieces(**{name: file[f"pieces_{name}"] for name in _PIECES}) if "pieces_keys" in file else None
+        layer = Layer(**{name: file[name] for name in _ARRAYS}, pull=meta.pull, pieces=pieces)
     head = Head(meta.encoder, meta.kind, meta.intents, layer, meta.calibration)
     return head if head.encoder == encoder else None
 

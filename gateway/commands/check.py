@@ -55,6 +55,7 @@ def report_of(config: Any) -> dict[str, Any]:
     import cache.config
     import guardrails.describe
     from gateway.commands import trust
+    from gateway.commands.planning import planning_of, unknown_of
     from gateway.dialects.registry import dialects
 
     routes = {}
@@ -76,9 +77,10 @@ def report_of(config: Any) -> dict[str, Any]:
             "checks": checks,
             "caches": caches,
             "intents": _intents(route),
+            "planning": planning_of(config, route),
             "originals": trust.originals(config, name),
         }
-    return {"routes": routes, "warnings": [*warnings_of(config), *trust.warnings(config)]}
+    return {"routes": routes, "warnings": [*warnings_of(config), *unknown_of(config), *trust.warnings(config)]}
 
 
 def _intents(route: Any) -> list[str]:
@@ -133,6 +135,7 @@ def text_of(report: dict[str, Any]) -> list[str]:
     for name, route in report["routes"].items():
         lines += ["", f"route {name}", f"  models: {', '.join(route['models'])}"]
         lines += [f"  intent: {line}" for line in route["intents"]]
+        lines += [f"  plan: {line}" for line in route["planning"]]
         lines += [f"  cache: {line}" for line in route["caches"]]
         lines += [f"  trust: {line}" for line in route["originals"]]
         for where, rows in _grouped(route["checks"]):

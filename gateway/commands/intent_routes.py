@@ -33,6 +33,19 @@ def chosen_route(config: Any, named: str | None) -> tuple[str, IntentsConfig]:
     return name, found[name]
 
 
+def explained_route(config: Any, named: str | None) -> tuple[str, Any]:
+    """The route named, or the only one that has intents or tiers. Raises `DataError`."""
+    found = {name: r for name, r in config.all_routes().items() if r.intents is not None or r.tiers is not None}
+    if not found:
+        raise DataError("no route of this configuration has intents or tiers; see `routes.<name>`")
+    if named is None and len(found) > 1:
+        raise DataError(f"several routes have intents or tiers ({', '.join(found)}): say which with --route")
+    name = named or next(iter(found))
+    if name not in found:
+        raise DataError(f"no route with intents or tiers is called {name!r}; there is: {', '.join(found)}")
+    return name, found[name]
+
+
 def examples_of(intents: IntentsConfig, base: Path) -> Examples:
     """Raises `DataError`."""
     from routing.examples import ExamplesError, load_examples

@@ -1,4 +1,6 @@
-"""`tidegate router calibrate | explain`: are a route's examples good enough, and why was a text read as it was."""
+"""`tidegate router calibrate | explain`: are a route's examples good enough, and why was a text read as it was.
+
+`explain` also says how hard the text looks, which is all there is to say of a route that has tiers and no intents."""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway.commands.intent_routes import chosen_route, examples_of, head_of, intent_routes
+from gateway.commands.intent_routes import chosen_route, examples_of, explained_route, head_of, intent_routes
+from gateway.commands.routing_explained import complexity_lines, complexity_of
 from gateway.commands.scoring import DataError, encoder, percent
 from gateway.configuring.problems import ConfigError
 
@@ -33,7 +36,7 @@ def add(commands: Any) -> None:
     explain.add_argument("text")
     for action, run in ((calibrate, _calibrate), (explain, _explain)):
         action.add_argument("--config", type=Path, required=True)
-        action.add_argument("--route", help="a route with intents (default: all of them, or the only one)")
+        action.add_argument("--route", help="a route with intents (`explain`: or tiers); default: all, or the only one")
         action.add_argument("--json", action="store_true", help="as JSON")
         action.set_defaults(run=_told(run))
 
@@ -156,11 +159,21 @@ def _lines(name: str, locked: Locked, found: Diagnosis) -> list[str]:
 
 
 def _explain(options: argparse.Namespace, config: Any) -> int:
+    name, route = explained_route(config, options.route)
+    report: dict[str, Any] = {"route": name}
+    if route.intents is not None:
+        report |= _read(options, route.intents)
+    report["complexity"] = complexity_of(options.text, route.tiers)
+    print(json.dumps(report, indent=2) if options.json else _explained(report))
+    return 0
+
+
+def _read(options: argparse.Namespace, intents: Any) -> dict[str, Any]:
+    """How the route's intents read the text."""
     from routing.conversation import Turn, normal
     from routing.diagnose import likeliest, nearest
     from routing.intents import Intents, verbatim
 
-    name, intents = chosen_route(config, options.route)
     examples = examples_of(intents, options.config.parent)
     encode = encoder(_say)
     head = head_of(examples, encode, _say)
@@ -168,9 +181,8 @@ def _explain(options: argparse.Namespace, config: Any) -> int:
     encode.close()
     assert decided is not None, "with an encoder there is always an intent"
     vector = encode.encode([options.text])[0]
-    signals = head.layer.signals(vector)
-    report = {
-        "route": name,
+    signals = head.signals(vector, options.text)
+    return {
         "intent": decided.name,
         "verbatim": normal(options.text) in verbatim(examples),
         "confidence": head.calibration.confidence(signals),
@@ -178,20 +190,21 @@ def _explain(options: argparse.Namespace, config: Any) -> int:
         "margin": head.calibration.margin(signals),
         "margin_under": intents.margin,
         "signals": {"peak": signals.peak, "near": signals.near, "away": signals.away},
-        "scores": dict(likeliest(head, vector, _NEAREST)),
+        "scores": dict(likeliest(head, vector, options.text, _NEAREST)),
         "nearest": [msgspec.to_builtins(near) for near in nearest(head, examples, vector, _NEAREST)],
     }
-    print(json.dumps(report, indent=2) if options.json else _explained(report))
-    return 0
 
 
 def _explained(told: dict[str, Any]) -> str:
+    if "intent" not in told:
+        return "\n".join([f"route {told['route']}: no intents", *complexity_lines(told["complexity"])])
     how = " (one of the examples, word for word)" if told["verbatim"] else ""
     signals = ", ".join(f"{name} {value:.3f}" for name, value in told["signals"].items())
     lines = [
         f"route {told['route']}: {told['intent']}{how}",
         f"  confidence {told['confidence']:.3f}: out of scope under {told['below']:g} ({signals})",
         f"  margin     {told['margin']:.3f}: unclear under {told['margin_under']:g}",
+        *complexity_lines(told["complexity"]),
         "  intents by score:",
         *[f"    {score:8.3f}  {name}" for name, score in told["scores"].items()],
         "  nearest examples:",

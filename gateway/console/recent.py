@@ -27,7 +27,7 @@ class Recent:
         self._rows: deque[tuple[int, Receipt]] = deque(maxlen=most)
         self._overheads: deque[int] = deque(maxlen=most)
         self._count = self._hits = self._lookups = self._refused = self._failed = self._masked = self._tokens = 0
-        self._cost = self._saved = 0.0
+        self._cost = self._saved = self._baseline = self._compared = 0.0
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -46,6 +46,9 @@ class Recent:
                 self._tokens += attempt.usage.input_tokens + attempt.usage.output_tokens
         self._cost += receipt.cost_usd or 0.0
         self._saved += receipt.saved_usd or 0.0
+        if receipt.baseline_usd is not None:
+            self._baseline += receipt.baseline_usd
+            self._compared += receipt.cost_usd or 0.0
         if receipt.overhead is not None:
             self._overheads.append(receipt.overhead)
 
@@ -68,6 +71,8 @@ class Recent:
                 "tokens": self._tokens,
                 "cost_usd": self._cost,
                 "saved_usd": self._saved,
+                "baseline_usd": self._baseline,
+                "baseline_spent_usd": self._compared,
                 "overhead_p50_ms": _median_ms(self._overheads),
             },
             "receipts": [row_of(number, receipt) for number, receipt in self._rows if number > first],
@@ -105,6 +110,9 @@ def row_of(number: int, receipt: Receipt) -> dict[str, Any]:
         "answer": receipt.answer,
         "intent": receipt.intent,
         "intent_score": receipt.intent_score,
+        "tier": receipt.tier,
+        "tier_score": receipt.tier_score,
+        "left_out": receipt.left_out,
         "cache": receipt.cache,
         "cache_reason": receipt.cache_reason,
         "cache_similarity": receipt.cache_similarity,
@@ -113,6 +121,7 @@ def row_of(number: int, receipt: Receipt) -> dict[str, Any]:
         "usage": _usage(receipt.usage),
         "cost_usd": receipt.cost_usd,
         "saved_usd": receipt.saved_usd,
+        "baseline_usd": receipt.baseline_usd,
         "held_chars": receipt.held_chars,
         "held_ms": _ms(receipt.held),
         "key": receipt.key_id,

@@ -79,6 +79,11 @@ def _route(receipt: Receipt) -> str:
     if receipt.intent:
         score = f" ({receipt.intent_score:.3f})" if receipt.intent_score is not None else ""
         text += f"; intent {receipt.intent}{score}"
+    if receipt.tier:
+        score = f" (score {receipt.tier_score:.3f})" if receipt.tier_score is not None else ""
+        text += f"; tier {receipt.tier}{score}"
+    if receipt.left_out:
+        text += f"; left out {', '.join(receipt.left_out)}"
     if receipt.served_model and receipt.served_model != receipt.model:
         text += f"; served as {receipt.served_model!r}"
     return text
@@ -146,7 +151,8 @@ def _took(receipt: Receipt) -> str:
 
 def _cost(receipt: Receipt) -> str:
     saved = f", {_usd(receipt.saved_usd)} saved by the cache" if receipt.saved_usd is not None else ""
-    return f"{_usd(receipt.cost_usd)} for {_tokens(receipt.usage)}{saved}"
+    would = f", {_usd(receipt.baseline_usd)} of the baseline model" if receipt.baseline_usd is not None else ""
+    return f"{_usd(receipt.cost_usd)} for {_tokens(receipt.usage)}{saved}{would}"
 
 
 def _tokens(usage: Usage | None) -> str:

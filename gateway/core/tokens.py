@@ -40,7 +40,7 @@ def estimate(request: Request) -> int:
     if tools:
         tokens += text_tokens(msgspec.json.encode(tools).decode("utf-8", "replace"))
     turns = turns_of(request)
-    tokens += TURN_TOKENS * len(turns) + MEDIA_TOKENS * sum(map(_media, turns))
+    tokens += TURN_TOKENS * len(turns) + MEDIA_TOKENS * sum(map(media_of, turns))
     return max(1, math.ceil(tokens))
 
 
@@ -48,7 +48,7 @@ def at_most(request: Request, enough: int) -> int:
     """An upper bound of the input tokens of a chat request. Exact bytes are only counted where the number of characters
     does not already show that it is no more than `enough`."""
     turns = turns_of(request)
-    tokens = MOST_TURN_TOKENS * (len(turns) + 1) + MEDIA_TOKENS * sum(map(_media, turns))
+    tokens = MOST_TURN_TOKENS * (len(turns) + 1) + MEDIA_TOKENS * sum(map(media_of, turns))
     tools = request.body.get("tools")
     if tools:
         tokens += len(msgspec.json.encode(tools))
@@ -74,7 +74,7 @@ def turns_of(request: Request) -> list[Any]:
     return turns if isinstance(turns, list) else []
 
 
-def _media(turn: Any) -> int:
+def media_of(turn: Any) -> int:
     """Images and files of one message, also inside the results of tools. A file's text is counted too, as text."""
     parts = turn.get("content") if isinstance(turn, dict) else None
     return _media_parts(parts) if isinstance(parts, list) else 0
@@ -84,5 +84,5 @@ def _media_parts(parts: Iterable[Any]) -> int:
     found = 0
     for part in parts:
         if isinstance(part, dict) and isinstance(part.get("type"), str):
-            found += part["type"] in _MEDIA or (_media(part) if part["type"] == "tool_result" else 0)
+            found += part["type"] in _MEDIA or (media_of(part) if part["type"] == "tool_result" else 0)
     return found

@@ -61,6 +61,9 @@ class Metrics:
         self._flaws = counter(
             "tidegate_guardrail_flaws", "What was wrong before a repair, and after it.", "check", "before", "after"
         )
+        self._tiers = counter("tidegate_tiers", "Exchanges by how hard they looked.", "route", "tier")
+        self._baseline = counter("tidegate_baseline_usd", "What the route's baseline would have cost.", "route")
+        self._compared = counter("tidegate_baseline_spent_usd", "What those same exchanges did cost.", "route")
         self._intents = counter("tidegate_intents", "Intents found.", "route", "intent")
         self._attempts = counter("tidegate_attempts", "Upstream calls.", "provider", "outcome")
         self._degraded = counter("tidegate_degraded", "Exchanges served without a part.", "what")
@@ -85,6 +88,11 @@ class Metrics:
                     before, changed, after = flaw.partition(">")
                     if changed:
                         self._flaws[verdict.check, before, after].inc()
+        if receipt.tier:
+            self._tiers[route, receipt.tier].inc()
+        if receipt.baseline_usd is not None:
+            self._baseline[(route,)].inc(max(0.0, receipt.baseline_usd))
+            self._compared[(route,)].inc(max(0.0, receipt.cost_usd or 0.0))
         if receipt.intent:
             self._intents[route, receipt.intent].inc()
         for what in receipt.degraded:

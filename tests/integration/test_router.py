@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from gateway.accounting.cost import cost_usd
 from gateway.core.answer import Answer
 from gateway.core.clock import ManualClock
 from gateway.core.exchange import Exchange, Trace
@@ -19,7 +20,7 @@ from gateway.core.ports import Decider, Embed
 from gateway.dialects.openai_read import read
 from gateway.embedding.minilm import MiniLM
 from routing.build import build
-from routing.config import IntentsConfig, RouteMatch
+from routing.config import IntentsConfig, RouteMatch, Rules
 from tests.fixtures.support import BETWEEN, EXAMPLES, THEN
 
 
@@ -32,9 +33,11 @@ PLANS = {"smart": model("smart", "fast"), "fast": model("fast")}
 
 def router(embed: Embed | None, heads: Path | None = None, **fields: Any) -> Decider:
     config = msgspec.convert({"examples": EXAMPLES, "then": THEN, "budget": 5.0} | fields, IntentsConfig)
-    routes = {"default": (None, None), "support": (RouteMatch(models=["support"]), config)}
+    routes = {"default": Rules(), "support": Rules(match=RouteMatch(models=["support"]), intents=config)}
     revisions = {"default": "0", "support": "1"}
-    return build(routes, plans=PLANS, embed=embed, base=Path(), revisions=revisions, heads=heads).routes["support"]
+    return build(routes, plans=PLANS, cost=cost_usd, embed=embed, base=Path(), revisions=revisions, heads=heads).routes[
+        "support"
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -62,13 +62,13 @@ def test_memory_and_answers_are_bounded() -> None:
 
 
 def test_totals() -> None:
-    """Requests, look-ups and hits, refusals, failures, masked values, tokens of every attempt, spend and savings."""
+    """Requests, look-ups and hits, refusals, failures, masked values, tokens of every attempt, spend and savings, and what is comparable with a baseline."""
     masked = (Verdict("private", "mask", "input", 3), Verdict("private", "mask", "output", 1))
     made = recent(
         receipt(verdicts=masked, overhead=1_000_000),
         receipt(cache="hit", attempts=(), usage=None, cost_usd=None, saved_usd=0.5, overhead=3_000_000, verdicts=()),
         receipt(cache="bypass", outcome="refused", attempts=(), cost_usd=None, overhead=2_000_000, verdicts=()),
-        receipt(outcome="cut", overhead=None, cost_usd=0.25, verdicts=()),
+        receipt(outcome="cut", overhead=None, cost_usd=0.25, baseline_usd=2.5, verdicts=()),
         receipt(outcome="client_error", attempts=(), cost_usd=None, overhead=None, cache="bypass", verdicts=()),
     )
     assert made.since(0)["totals"] == {
@@ -81,6 +81,8 @@ def test_totals() -> None:
         "tokens": 2 * 1280,
         "cost_usd": 0.25 + 0.000153,
         "saved_usd": 0.5,
+        "baseline_usd": 2.5,
+        "baseline_spent_usd": 0.25,
         "overhead_p50_ms": 2.0,
     }
 
