@@ -130,7 +130,7 @@ def profile_of(config: ProviderConfig) -> Profile:
     changes: dict[str, Any] = {}
     for name in _OPERATOR:
         value = getattr(config, name)
-        if value not in (None, {}, []):
+        if value not in (None, {}, []) or (value == [] and name == "capabilities"):  # an empty list of those says much
             changes[name] = msgspec.to_builtins(value)
     return catalog.profile(config.type, changes)
 

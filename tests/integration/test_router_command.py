@@ -85,3 +85,21 @@ def test_wrong_use_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     (tmp_path / "tidegate.router.lock").write_text("[]")
     assert main(["router", "calibrate", "--config", str(path), "--check"]) == 2
     assert "not a lock file" in capsys.readouterr().err
+
+
+def test_explain_says_how_hard_a_text_looks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A route with tiers and no intents needs no encoder: score, its parts and the tier are told."""
+    path = config(tmp_path)
+    value = json.loads(path.read_text())
+    value["models"]["big"] = value["models"]["m"]
+    value["routes"] = {"auto": {"match": {"models": ["auto"]}, "tiers": {"small": "m", "large": "big"}}}
+    path.write_text(json.dumps(value))
+    hard = (
+        "Prove that the sum of the first n odd numbers is n^2, then derive a closed form and compare both step by step."
+    )
+    for text, tier, model in (("hi there", "small", "m"), (hard, "large", "big")):
+        found = told(capsys, "explain", text, "--config", str(path))["complexity"]
+        assert (found["tier"], found["model"], found["above"]) == (tier, model, 0.6)
+        assert sum(found["parts"].values()) == pytest.approx(found["score"], abs=0.002)
+    assert main(["router", "explain", hard, "--config", str(path)]) == 0
+    assert "large: big" in capsys.readouterr().out

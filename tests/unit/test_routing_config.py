@@ -8,7 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from routing.config import IntentsConfig, RouteMatch, Then, default_model, overlaps, problems
+from routing.config import (
+    ContextConfig,
+    IntentsConfig,
+    RouteMatch,
+    Rules,
+    Then,
+    TiersConfig,
+    default_model,
+    overlaps,
+    planning_problems,
+    problems,
+)
 
 HERE = Path(__file__).parent
 MODELS = ["smart", "fast"]
@@ -111,6 +122,34 @@ def test_the_default_model_is_the_first_that_an_action_names() -> None:
 
 def test_unknown_keys_are_errors() -> None:
     """A misspelt key is not taken for nothing."""
-    for struct in (RouteMatch, Then, IntentsConfig):
+    for struct in (RouteMatch, Then, IntentsConfig, ContextConfig):
         with pytest.raises(msgspec.ValidationError, match="unknown field"):
             msgspec.convert({"examples": {}, "modle": "x"}, struct)
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "says"),
+    [
+        ({"tiers": {"small": "fsat", "large": "smart"}}, "tiers.small", "did you mean 'fast'"),
+        ({"tiers": {"small": "fast", "large": "smrt"}}, "tiers.large", "did you mean 'smart'"),
+        ({"tiers": {"small": "fast", "large": "smart", "above": 6}}, "tiers.above", "between 0 and 1"),
+        ({"tiers": {"small": "fast", "large": "smart", "forget": 0.0}}, "tiers.forget", "more than 0"),
+        ({"tiers": {"small": "fast", "large": "smart"}, "match": None}, "tiers", "give the route a match"),
+        ({"context": {"reserve": -1}}, "context.reserve", "between 0 and"),
+        ({"context": {"keep": 0}}, "context.keep", "latest user turn"),
+        ({"baseline": "smrt"}, "baseline", "did you mean 'smart'"),
+    ],
+)
+def test_each_mistake_in_planning_is_named_by_its_path(rules: dict[str, Any], path: str, says: str) -> None:
+    """Tiers, the context rule and the baseline are checked before anything starts."""
+    made = msgspec.convert({"match": {"models": ["auto"]}} | rules, Rules)
+    assert says in dict(planning_problems("own", made, MODELS))[f"routes.own.{path}"]
+
+
+def test_tiers_give_a_route_a_name_of_its_own() -> None:
+    """A name that is no model is fine where tiers choose, and nothing is wrong with such a route."""
+    tiers = TiersConfig(small="fast", large="smart")
+    match = RouteMatch(models=["auto"])
+    assert not list(problems("own", match, None, MODELS, HERE, tiers))
+    assert not list(problems("own", match, intents(then={"reset": {"answer": "x"}}), MODELS, HERE, tiers))
+    assert not list(planning_problems("own", Rules(match=match, tiers=tiers, baseline="smart"), MODELS))
