@@ -1,9 +1,10 @@
 """Trains the injection head: `python -m guardrails.injection.train ROWS.jsonl [--encoder DIR] [--out head.bin]`.
 
 Rows: {"text", "label" (1 attack), "src", "lang", "kind"}; the rows written for training (`own_rows.py`) come on top. No
-randomness, no timestamps: the same rows and encoder give the same bytes on the same machine, and the shipped head was made
-twice to see that. Across CPUs the last bit of numpy's `exp`, of BLAS and of the encoder's sums may differ; rounding weights
-to 8 and 16 bits usually swallows that, and is not guaranteed to.
+randomness, no timestamps, and one BLAS thread (two cut sums differently, and the network's weights come out different): the
+same rows and encoder give the same bytes on the same machine; the shipped head was made twice to see that. On another CPU
+the n-grams' weights usually come out the same, as eight bits swallow the last bit of `exp`; the network's may not, because
+BLAS and the encoder sum in another order there. Such a head is as good, and not the same.
 
 Thresholds are what few harmless rows exceed in *leave-one-source-out* folds: a random split shares templates between its
 halves, and a threshold picked on one let 9 to 27 % of unseen harmless prompts be flagged."""
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -145,5 +147,14 @@ def main(arguments: Sequence[str], encoder: Encoder | None = None) -> int:
     return 0
 
 
+def _one_thread() -> None:
+    """Starts this command over with one BLAS thread, unless it has one: numpy reads that when it is imported only."""
+    want = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
+    if not want.items() <= os.environ.items():
+        again = [sys.executable, "-m", "guardrails.injection.train", *sys.argv[1:]]
+        os.execve(sys.executable, again, {**os.environ, **want})  # noqa: S606
+
+
 if __name__ == "__main__":
+    _one_thread()
     sys.exit(main(sys.argv[1:]))
