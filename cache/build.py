@@ -6,25 +6,29 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from cache.backends.memory import MemoryStore
-from cache.config import CacheConfig, ExactConfig, SemanticConfig, is_server, kept_on_disk
+from cache.backends.near import NearStore
+from cache.config import CacheConfig, ExactConfig, SemanticConfig, is_server
 from cache.eligible import Limits
 from cache.exact import ExactCache
 from cache.key import Keyer
 from cache.policy import OnlyIfCached
 from cache.semantic import SemanticCache
+from cache.shadow import Shadow
+from cache.shadow_build import shadow_of
 from cache.shared import Elsewhere
 from cache.singleflight import Coalesce, Flights
-from cache.stores import ExactStore, StoreDown, VectorStore
-from cache.tap import CacheTap, Shelf
+from cache.stores import ALL, ExactStore, StoreDown, VectorStore, Which
+from cache.tap import JITTER, CacheTap, Shelf
+from cache.vector_build import vector_store
+from cache.verifier import verifier_for
 from cache.writer import Writer
 from gateway.core.breaker import Breaker
 from gateway.core.clock import Clock
-from gateway.core.fingerprint import digest
 from gateway.core.ports import Decider, Embed, Transform
 
 if TYPE_CHECKING:
@@ -44,6 +48,15 @@ class RouteCache(msgspec.Struct, frozen=True):
     coalesce: Decider | None = None
 
 
+class Purged(msgspec.Struct, frozen=True):
+    """What a purge did to one store. `failed`: why it could not be asked, or empty."""
+
+    count: int
+    shared: bool
+    """By all processes; else it is this process's own, and the others keep what they have."""
+    failed: str = ""
+
+
 class Caches:
     """All caches of one process."""
 
@@ -56,8 +69,10 @@ class Caches:
         qdrant: str,
         embed: Embed | None,
         embed_budget: float,
+        base: Path,
     ) -> None:
         self._secret = secret
+        self._base = base
         self._clock = clock
         self._qdrant = qdrant
         self._embed = embed
@@ -71,12 +86,14 @@ class Caches:
         self._exact: dict[str, ExactStore] = {}
         self._flights: dict[str, Flights] = {}
         self._vectors: dict[str, VectorStore] = {}
+        self._shadows: dict[str, Shadow] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Opens what is kept on disk. Raises OSError if that cannot be used; Redis and Qdrant may be down."""
         for store in self._vectors.values():
             await store.start()
+        await self._refresh()
         await self.writer.start()
         self._sweeper = asyncio.create_task(self._sweep(), name="cache-sweeper")
 
@@ -86,6 +103,8 @@ class Caches:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
         await self.writer.close()
+        for shadow in self._shadows.values():
+            await shadow.close()
         for flights in self._flights.values():
             if flights.elsewhere is not None:
                 await flights.elsewhere.close()
@@ -96,16 +115,19 @@ class Caches:
         if self.redis is not None:
             await self.redis.close()
 
-    async def purge(self, route: str | None = None) -> int:
-        """Forgets all entries of one route, or of all; how many. Raises KeyError for an unknown route, StoreDown."""
-        names = list(self.routes) if route is None else [route]
+    async def purge(self, route: str | None = None, which: Which = ALL, *, dry_run: bool = False) -> dict[str, Purged]:
+        """Forgets the entries of one route, or of all, that fit; by store (`default.exact`). A store that is down is told
+        as such, and the others are purged all the same. Raises KeyError for an unknown route."""
         if route is not None and route not in self.routes:
             raise KeyError(route)
-        count = 0
-        for name in names:
-            for store in self._stores_of(name):
-                count += await store.purge()
-        return count
+        told = {}
+        for name, store, shared in self._named():
+            if route is None or name.rpartition(".")[0] == route:
+                try:
+                    told[name] = Purged(await store.purge(which, dry_run=dry_run), shared)
+                except StoreDown as error:
+                    told[name] = Purged(0, shared, error.why)
+        return told
 
     async def evict(self, id: str) -> bool:
         """Forgets the entry that a client saw as `x-tidegate-cache-id`; whether there was one. Raises StoreDown."""
@@ -115,12 +137,18 @@ class Caches:
             return False
         return any([await store.delete(id) for store in held.values()])
 
+    async def verdict(self, id: str, right: bool) -> bool:
+        """A person's word on a semantic hit, served or in shadow: `id` is the exchange's or the entry's. False if this
+        process knows of no such hit (any more). Raises StoreDown."""
+        return any([await shadow.verdict(id, right) for shadow in self._shadows.values()])
+
     def stats(self) -> dict[str, Mapping[str, float]]:
         """Gauges and counters: `{"default.exact": {"entries": ...}, "writer": {...}, "redis": {...}}`."""
         stats: dict[str, Mapping[str, float]] = {"writer": self.writer.stats()}
         stats |= {f"{name}.exact": store.stats() for name, store in self._exact.items()}
         stats |= {f"{name}.semantic": store.stats() for name, store in self._vectors.items()}
         stats |= {f"{name}.coalescing": flights.stats() for name, flights in self._flights.items()}
+        stats |= {f"{name}.evidence": shadow.evidence.stats() for name, shadow in self._shadows.items()}
         if self.redis is not None:
             stats["redis"] = self.redis.stats()
         return stats
@@ -131,9 +159,10 @@ class Caches:
         exact: Decider | None = None
         semantic: Decider | None = None
         if config.exact is not None:
-            store = self._exact[name] = self._exact_store(name, config.exact)
+            store, elsewhere = self._exact_store(name, config.exact)
+            self._exact[name] = store
             exact = ExactCache(keyer, store)
-            self._flights[name] = Flights(self._elsewhere(store))
+            self._flights[name] = Flights(elsewhere)
         if config.semantic is not None:
             semantic = self._semantic(name, config, config.semantic, keyer)
         if semantic is not None:
@@ -146,6 +175,8 @@ class Caches:
             self._vectors.get(name),
             config.semantic.ttl if config.semantic is not None else 0.0,
             self._flights.get(name),
+            config.tags,
+            self._shadows.get(name),
         )
         tap = CacheTap(shelf, self.writer) if config.used else None
         coalesce = Coalesce(self._flights[name]) if name in self._flights else None
@@ -155,63 +186,60 @@ class Caches:
         embed = self._embed
         if embed is None:
             raise ValueError(f"routes.{name}.cache.semantic: needs the embedding model, and none is there")
-        store = self._vectors[name] = self._vector_store(name, semantic, embed)
+        store = self._vectors[name] = vector_store(name, semantic, embed, self._clock, self._qdrant, self._link)
+        shadow = self._shadows[name] = shadow_of(
+            name, semantic, embed, store, redis=self.redis, qdrant=self._qdrant, base=self._base
+        )
         return SemanticCache(
             keyer,
             store,
             embed,
             self._embed_breaker,
+            shadow,
             threshold=semantic.threshold,
+            sample=semantic.verify_sample,
+            verifier=verifier_for(embed.id),
             limits=Limits(scope=config.partition, max_temperature=semantic.max_temperature),
             embed_budget=self._embed_budget,
         )
 
-    def _exact_store(self, route: str, config: ExactConfig) -> ExactStore:
+    def _exact_store(self, route: str, config: ExactConfig) -> tuple[ExactStore, Elsewhere | None]:
+        """The store, and the other processes that share it."""
         if self.redis is None:
-            return MemoryStore(
-                self._clock, max_entries=config.max_entries, max_bytes=config.max_bytes, evict=config.evict
+            memory = MemoryStore(
+                self._clock,
+                max_entries=config.max_entries,
+                max_bytes=config.max_bytes,
+                evict=config.evict,
+                max_bytes_per_tenant=config.max_bytes_per_tenant,
             )
-        from cache.backends.redis_store import RedisStore
-
-        return RedisStore(self.redis, route)
-
-    def _elsewhere(self, store: ExactStore) -> Elsewhere | None:
-        """The other processes that share this store."""
-        if self.redis is None:
-            return None
+            return memory, None
         from cache.backends.redis_lease import RedisLeases
         from cache.backends.redis_store import RedisStore
 
-        assert isinstance(store, RedisStore), "with Redis every exact cache is there"
-        return Elsewhere(RedisLeases(self.redis, store.prefix))
+        store = RedisStore(self.redis, route, longest=config.ttl * (1 + JITTER) + 1)
+        elsewhere = Elsewhere(RedisLeases(self.redis, store.prefix))
+        if config.near is None:
+            return store, elsewhere
+        near = MemoryStore(self._clock, max_entries=config.near.max_entries, max_bytes=config.max_bytes)
+        return NearStore(near, store, config.near.ttl), elsewhere
 
-    def _vector_store(self, route: str, config: SemanticConfig, embed: Embed) -> VectorStore:
-        """numpy and the Qdrant client are loaded only where a route needs them: 25 and 54 MB."""
-        entries = config.max_entries
-        if is_server(self._qdrant):
-            from cache.backends.qdrant_server import QdrantLink, QdrantServer
+    def _link(self) -> QdrantLink:
+        from cache.backends.qdrant_server import QdrantLink
 
-            if self._server is None:
-                self._server = QdrantLink(self._qdrant)
-            return QdrantServer(
-                self._server.client, self._clock, route=route, encoder=embed.id, dim=embed.dim, max_entries=entries
-            )
-        sizes: dict[str, Any] = {"dim": embed.dim, "max_entries": entries, "max_bytes": config.max_bytes}
-        if kept_on_disk(self._qdrant):
-            from cache.backends.vector_disk import VectorDisk
-
-            file = Path(self._qdrant) / f"semantic-{digest(route)[:12]}.sqlite"
-            return VectorDisk(file, self._clock, encoder=embed.id, **sizes)
-        from cache.backends.vector_memory import VectorMemory
-
-        return VectorMemory(self._clock, **sizes)
+        if self._server is None:
+            self._server = QdrantLink(self._qdrant)
+        return self._server
 
     def _stores(self) -> list[ExactStore | VectorStore]:
         return [*self._exact.values(), *self._vectors.values()]
 
-    def _stores_of(self, route: str) -> list[ExactStore | VectorStore]:
-        stores: list[ExactStore | VectorStore | None] = [self._exact.get(route), self._vectors.get(route)]
-        return [store for store in stores if store is not None]
+    def _named(self) -> list[tuple[str, ExactStore | VectorStore, bool]]:
+        """Every store, its name, and whether other processes share it."""
+        exact: list[tuple[str, ExactStore | VectorStore, bool]] = [
+            (f"{route}.exact", store, self.redis is not None) for route, store in self._exact.items()
+        ]
+        return exact + [(f"{route}.semantic", store, is_server(self._qdrant)) for route, store in self._vectors.items()]
 
     async def _sweep(self) -> None:
         while True:
@@ -219,6 +247,11 @@ class Caches:
             for store in self._stores():
                 with contextlib.suppress(StoreDown):
                     await store.sweep()
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        """Evidence that is kept somewhere is read again: other processes add to it. Without, what is known here stays."""
+        await asyncio.gather(*(shadow.refresh() for shadow in self._shadows.values()), return_exceptions=True)
 
 
 def build(
@@ -230,14 +263,16 @@ def build(
     qdrant: str = ":memory:",
     embed: Embed | None = None,
     embed_budget: float = 0.15,
+    base: Path = Path(),
 ) -> Caches:
     """The caches of all routes; `caches.routes[name]` has the parts of one.
 
     `secret`: at least 16 bytes; the same in every process that shares Redis or Qdrant, or they share nothing.
+    `base`: the folder that evidence files are named from.
     `embed_budget`: seconds after which a question that is not embedded yet is a miss. Raises
     ValueError for a URL that cannot be read, and for a semantic cache without `embed`.
     """
-    caches = Caches(secret, clock, redis=redis, qdrant=qdrant, embed=embed, embed_budget=embed_budget)
+    caches = Caches(secret, clock, redis=redis, qdrant=qdrant, embed=embed, embed_budget=embed_budget, base=base)
     for name, config in routes.items():
         caches.add(name, config or CacheConfig())
     return caches

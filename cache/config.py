@@ -7,30 +7,54 @@ from collections.abc import Sequence
 import msgspec
 
 from cache.backends.evict import Policy
+from cache.backends.near import LONGEST
+from cache.bounds import needed
 from cache.key import Scope
 from gateway.core.units import Duration, Size
 
+_MOST_TAGS = 16
+_LONGEST_TAG = 128
 _MEMORY_ROWS = 50_000
 """Above this a scan of one partition takes 4 ms of the event loop and more: that is a Qdrant server's work."""
 
 
+class NearConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A small tier in each process's memory in front of Redis. What another process purges or refreshes is served here
+    for up to `ttl` more."""
+
+    max_entries: int = 500
+    ttl: Duration = Duration(2.0)
+
+
 class ExactConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`max_entries`, `max_bytes` and `evict` hold for each process's memory; in Redis its own `maxmemory` rules."""
+    """The bounds and `evict` hold for each process's memory; in Redis its own `maxmemory` rules."""
 
     ttl: Duration = Duration(3600.0)
     max_entries: int = 10_000
     max_bytes: Size = Size(64 * 1024 * 1024)
+    max_bytes_per_tenant: Size | None = None
+    """What one tenant may hold of it; without, all of it as long as nobody else needs room."""
     evict: Policy = "lru"
+    near: NearConfig | None = None
+    """Only with Redis."""
+
+
+REQUIRED = "required"
+ASSUME = "assume"
 
 
 class SemanticConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`max_false_hit_rate` and `verify_sample` are read and checked but not yet acted on: see `describe`."""
+    """`max_false_hit_rate`: hits are served only where it is known, with 95 % confidence, that no larger share is wrong."""
 
     ttl: Duration = Duration(3600.0)
     threshold: float = 0.93
-    """Cosine similarity of the normalised questions, from which on a cached answer may be served."""
+    """How sure a candidate must be at least: the verifier's score, or for an encoder it does not know the cosine."""
     max_false_hit_rate: float = 0.01
     verify_sample: float = 0.02
+    """The share of hits that are not served but compared with a fresh answer."""
+    evidence: str = REQUIRED
+    """`required`: in shadow until enough would-be hits were right. `assume`: the operator's word, until disproved. Else a
+    file of `tidegate eval semantic-cache --write-evidence`, beside the configuration."""
     max_entries: int = 10_000
     max_bytes: Size = Size(128 * 1024 * 1024)
     max_temperature: float = 1.0
@@ -41,6 +65,8 @@ class CacheConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One route's caches. `partition`: who may share answers."""
 
     partition: Scope = "user"
+    tags: tuple[str, ...] = ()
+    """Of every entry of this route, beside those of its request (`x-tidegate-tags`): for purges."""
     exact: ExactConfig | None = None
     semantic: SemanticConfig | None = None
 
@@ -55,6 +81,9 @@ def problems(config: CacheConfig, path: str, *, qdrant: str = ":memory:", worker
     exact, semantic = config.exact, config.semantic
     if exact is not None:
         found += _bounds(f"{path}.exact", exact.ttl, exact.max_entries, exact.max_bytes)
+        found += _exact_bounds(f"{path}.exact", exact)
+    if len(config.tags) > _MOST_TAGS or any(not tag or len(tag) > _LONGEST_TAG for tag in config.tags):
+        found.append(f"{path}.tags: at most {_MOST_TAGS} tags of 1 to {_LONGEST_TAG} characters")
     if semantic is not None:
         where = f"{path}.semantic"
         found += _bounds(where, semantic.ttl, semantic.max_entries, semantic.max_bytes)
@@ -86,26 +115,51 @@ def describe(config: CacheConfig, *, redis: bool = False, qdrant: str = ":memory
         return ["no cache"]
     lines.append(f"answers are shared within one {config.partition}")
     if exact is not None:
-        if redis:
-            lines.append(
-                f"exact: {exact.ttl:g} s in Redis; max_entries, max_bytes and evict are not applied there, Redis's own "
-                "maxmemory settings are"
-            )
-        else:
-            lines.append(
-                f"exact: {exact.ttl:g} s in each process's memory, at most {exact.max_entries} entries, {exact.evict}"
-            )
+        lines += _describe_exact(exact, redis=redis)
     if semantic is not None:
         where = "in Qdrant" if is_server(qdrant) else f"on disk in {qdrant}" if kept_on_disk(qdrant) else "in memory"
         lines.append(
-            f"semantic: {semantic.ttl:g} s {where}, served from a similarity of {semantic.threshold:g} unless a veto "
+            f"semantic: {semantic.ttl:g} s {where}, from a score of {semantic.threshold:g} on, unless a veto "
             "(number, negation, time, antonym, name, order ...) tells the questions apart; single questions only"
         )
+        lines.append(_served(semantic))
+    return lines
+
+
+def _describe_exact(exact: ExactConfig, *, redis: bool) -> list[str]:
+    if not redis:
+        each = exact.max_bytes_per_tenant
+        shared = f"{each} bytes of one tenant" if each is not None else "who holds most gives way"
+        return [
+            f"exact: {exact.ttl:g} s in each process's memory, at most {exact.max_entries} entries, {exact.evict}, "
+            f"{shared}; identical requests wait for each other in each process, and a purge reaches the one that is asked"
+        ]
+    lines = [
+        f"exact: {exact.ttl:g} s in Redis; max_entries, max_bytes, max_bytes_per_tenant and evict are not applied there, "
+        "Redis's own maxmemory settings are; identical requests wait for each other in all processes"
+    ]
+    if exact.near is not None:
         lines.append(
-            f"semantic: max_false_hit_rate {semantic.max_false_hit_rate:g} and verify_sample {semantic.verify_sample:g} "
-            "are not enforced yet: the threshold is the one configured, and the share of wrong hits is not measured"
+            f"exact: {exact.near.max_entries} entries also in each process's memory, which serves what is purged elsewhere "
+            f"for up to {exact.near.ttl:g} s more"
         )
     return lines
+
+
+def _served(semantic: SemanticConfig) -> str:
+    rate, sample = semantic.max_false_hit_rate, semantic.verify_sample
+    checked = (
+        f"{100 * sample:g} % of hits are compared with a fresh answer" if sample else "no hit is compared afterwards"
+    )
+    if semantic.evidence == ASSUME:
+        return f"semantic: served at once, on your word, until more than {100 * rate:g} % are proved wrong; {checked}"
+    known = "" if semantic.evidence == REQUIRED else f" (with what {semantic.evidence} holds)"
+    least = needed(rate)
+    after = f"at least {least} would-be hits were compared and" if least < 10**9 else "never, since"
+    return (
+        f"semantic: in shadow, every question going to the model, until {after} at most {100 * rate:g} % can be wrong "
+        f"with 95 % confidence{known}; {checked}"
+    )
 
 
 def is_server(qdrant: str) -> bool:
@@ -124,4 +178,17 @@ def _bounds(where: str, ttl: float, entries: int, size: int) -> Sequence[str]:
         found.append(f"{where}.max_entries: {entries} is not between 1 and 10000000")
     if size < 1024 * 1024:
         found.append(f"{where}.max_bytes: {size} bytes are less than 1MiB, the least that holds one long answer")
+    return found
+
+
+def _exact_bounds(where: str, exact: ExactConfig) -> list[str]:
+    found = []
+    each = exact.max_bytes_per_tenant
+    if each is not None and not 64 * 1024 <= each <= exact.max_bytes:
+        found.append(f"{where}.max_bytes_per_tenant: {each} bytes are not between 64KiB and max_bytes")
+    near = exact.near
+    if near is not None and not 0 < near.ttl <= LONGEST:
+        found.append(f"{where}.near.ttl: {near.ttl:g} s is not between 0 and {LONGEST:g} s")
+    if near is not None and not 1 <= near.max_entries <= 100_000:
+        found.append(f"{where}.near.max_entries: {near.max_entries} is not between 1 and 100000")
     return found

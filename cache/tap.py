@@ -15,15 +15,16 @@ import msgspec
 
 from cache.notes import EXACT, SEMANTIC, ExactNote, SemanticNote
 from cache.record import Entry, pack
+from cache.shadow import SHADOW, Shadow
 from cache.singleflight import Flights
-from cache.stores import ExactStore, VectorStore
+from cache.stores import ExactStore, Labels, VectorStore
 from cache.writer import Job, Writer
 from gateway.core.events import Event, Reasoning, Text, ToolCall
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.response import Folder, Response
 
-_JITTER = 0.1
+JITTER = 0.1
 """Of the TTL, either way: entries made together must not all expire together."""
 
 MAX_ANSWER = 1024 * 1024
@@ -39,6 +40,10 @@ class Shelf(msgspec.Struct, frozen=True):
     vector_ttl: float
     flights: Flights | None = None
     """Who waits for an answer that is being made."""
+    tags: tuple[str, ...] = ()
+    """Of every entry of the route."""
+    shadow: Shadow | None = None
+    """Who compares an answer with the one that was not served."""
 
 
 class CacheTap:
@@ -52,7 +57,7 @@ class CacheTap:
         self._writer = writer
         self._rng = random.Random()  # noqa: S311 - spreads expiry, guards nothing
         exact = (EXACT,) if shelf.exact is not None else ()
-        self.consumes: tuple[Key[Any], ...] = (*exact, SEMANTIC) if shelf.vectors is not None else exact
+        self.consumes: tuple[Key[Any], ...] = (*exact, SEMANTIC, SHADOW) if shelf.vectors is not None else exact
 
     def open(self, exchange: Exchange) -> TapSession | None:
         if exchange.answer is not None:
@@ -70,8 +75,12 @@ class CacheTap:
             self._store_exact(
                 exchange, self._shelf.exact, exact, Entry(key=exact.key, response=response, created=created), size
             )
+        noted = exchange.facts.get(SHADOW)
+        if noted is not None and self._shelf.shadow is not None:
+            self._writer.offer(2 * size, self._shelf.shadow.job(noted, response))
         if semantic is not None and self._shelf.vectors is not None and not _redacted(exchange):
-            self._writer.offer(size, self._semantic_job(self._shelf.vectors, semantic, response, created))
+            labels = self._labels(exchange)
+            self._writer.offer(size, self._semantic_job(self._shelf.vectors, semantic, response, created, labels))
 
     def keep_to_itself(self, exchange: Exchange) -> None:
         """This answer may not be stored, so nobody need wait for it."""
@@ -82,6 +91,7 @@ class CacheTap:
     def _store_exact(self, exchange: Exchange, store: ExactStore, note: ExactNote, entry: Entry, size: int) -> None:
         """Those who wait are told at once, and nobody asks a model between now and when the store has it."""
         flights, ttl = self._shelf.flights, self._jittered(self._shelf.exact_ttl)
+        labels = self._labels(exchange)
         data: bytes | None = None
         if flights is not None and flights.leads(note.key, exchange):
             try:
@@ -93,7 +103,7 @@ class CacheTap:
 
         async def write() -> None:
             try:
-                await store.put(note.id, data or pack(entry), ttl)
+                await store.put(note.id, data or pack(entry), ttl, labels)
             finally:
                 if flights is not None and data is not None:
                     flights.stored(note.key, data)
@@ -102,17 +112,23 @@ class CacheTap:
         if not offered and flights is not None and data is not None:
             flights.stored(note.key, data)
 
-    def _semantic_job(self, store: VectorStore, note: SemanticNote, response: Response, created: float) -> Job:
+    def _semantic_job(
+        self, store: VectorStore, note: SemanticNote, response: Response, created: float, labels: Labels
+    ) -> Job:
         ttl = self._jittered(self._shelf.vector_ttl)
 
         async def write() -> None:
             entry = Entry(key=note.partition, response=response, created=created, text=note.text)
-            await store.put(note.partition, note.id, note.vector, pack(entry), ttl)
+            await store.put(note.partition, note.id, note.vector, pack(entry), ttl, labels)
 
         return write
 
+    def _labels(self, exchange: Exchange) -> Labels:
+        tags = dict.fromkeys((*self._shelf.tags, *(tag for tag in exchange.tags if tag)))
+        return Labels(exchange.principal.tenant, tuple(tags))
+
     def _jittered(self, ttl: float) -> float:
-        return ttl * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
+        return ttl * self._rng.uniform(1 - JITTER, 1 + JITTER)
 
 
 class TapSession:

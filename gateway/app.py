@@ -25,6 +25,7 @@ from gateway.core.ports import Recorder
 from gateway.dialects.registry import dialects
 from gateway.doors import Doors
 from gateway.handover.desk import Desk
+from gateway.http.caches import cache_routes
 from gateway.http.edge import Edge, Limits
 from gateway.http.health import Readiness, health_routes
 from gateway.http.moderations import ModerationForm, moderation_routes
@@ -109,7 +110,7 @@ class Gateway:
         self._http = HttpClient()
         self.upstreams = build_upstreams(config.providers, self._dialects, self._http, clock=self._clock)
         self.embed = parts.embedder(config)
-        self.caches = parts.caches(config, self._secret, self._clock, self.embed)
+        self.caches = parts.caches(config, self._secret, self._clock, self.embed, self._base)
         keys = parts.authenticator(config, self._base, self._host, self._clock, self._keys_failed)
         limiter = parts.limiter(self.caches, self._clock)
         self.aftermath = self._recorded([ChargeTokens(limiter), *recorders])
@@ -210,6 +211,7 @@ class Gateway:
                 *health_routes(self.readiness, self.status.degraded, page, configuration.schema_bytes),
                 *console_routes(self.recent, self._doors.may_watch),
                 *record_routes(self.recent, self._doors.may_watch),
+                *cache_routes(self.caches, self._doors.may_watch),
             ],
             exception_handlers=error_handlers(self._dialects, self.metrics.reject),
             openapi_config=None,

@@ -25,7 +25,7 @@ class Doors:
         return sorted(name for name in self._served if may_use(principal, name))
 
     def may_watch(self, given: Mapping[str, str]) -> bool:
-        """The console is open where access is; else an admin key is needed."""
+        """The console is open where access is, and so is the management of caches; else an admin key is needed."""
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in given.items()]
         _, credential = headers.decode(pairs)
         try:

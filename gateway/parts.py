@@ -68,7 +68,7 @@ def heads_folder(config: Config) -> Path | None:
     return models_dir() / "heads"
 
 
-def caches(config: Config, secret: bytes, clock: Clock, embed: Embed | None) -> Caches:
+def caches(config: Config, secret: bytes, clock: Clock, embed: Embed | None, base: Path) -> Caches:
     return cache.build.build(
         {name: route.cache for name, route in config.all_routes().items()},
         secret=secret,
@@ -76,6 +76,7 @@ def caches(config: Config, secret: bytes, clock: Clock, embed: Embed | None) -> 
         redis=config.redis,
         qdrant=config.qdrant,
         embed=embed,
+        base=base,
     )
 
 

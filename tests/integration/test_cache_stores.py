@@ -19,6 +19,7 @@ from cache.backends.vector_disk import VectorDisk
 from cache.backends.vector_memory import VectorMemory
 from cache.stores import ExactStore, Labels, VectorStore, Which
 from gateway.core.clock import ManualClock, SystemClock
+from tests.fixtures.redis import RedisServer
 
 _ROUTES = itertools.count()
 
@@ -56,6 +57,72 @@ async def test_what_was_deleted_is_gone(exact: ExactStore) -> None:
     assert await exact.purge() == there - 1
     assert await exact.get("e-1198") is None
     assert await exact.purge() == 0
+
+
+async def test_a_purge_takes_what_fits_and_nothing_else(exact: ExactStore) -> None:
+    """By tag, by tenant, by age and by all together; a dry run counts the same and takes nothing."""
+    for number in range(700):
+        tags = ("all", "even" if number % 2 == 0 else "odd:*")
+        await exact.put(f"e-{number}", b"v", 60, Labels("acme" if number < 600 else "other", tags))
+    await exact.put("e-plain", b"v", 60)
+    for which, count in (
+        (Which(tag="nothing"), 0),
+        (Which(tenant="nobody"), 0),
+        (Which(older_than=60.0), 0),
+        (Which(tag="even", tenant="other"), 50),
+        (Which(tag="even"), 300),
+        (Which(tag="odd:*", tenant="acme", older_than=0.0), 300),
+        (Which(tenant="other"), 50),
+        (Which(older_than=0.0), 1),
+    ):
+        assert await exact.purge(which, dry_run=True) == count, which
+        assert await exact.purge(which, dry_run=True) == count, "a dry run takes nothing"
+        assert await exact.purge(which) == count, which
+        assert await exact.purge(which) == 0
+    assert await exact.purge(dry_run=True) == 0
+
+
+async def test_an_entry_that_is_stored_anew_is_found_by_its_new_labels(exact: ExactStore) -> None:
+    """The latest labels hold, and an entry that was deleted is not counted."""
+    await exact.put("e-1", b"v", 60, Labels("acme", ("old",)))
+    await exact.put("e-1", b"w", 60, Labels("acme", ("new",)))
+    assert await exact.purge(Which(tag="new"), dry_run=True) == 1
+    await exact.delete("e-1")
+    assert await exact.purge(Which(tag="new"), dry_run=True) == 0
+
+
+async def test_redis_keeps_its_indices_bounded_and_whole(redis_url: str, redis_server: RedisServer) -> None:
+    """Beyond the bound the oldest entries go, from the indices and the store alike; old ones go whatever their TTL, and no
+    index outlives its entries."""
+    link = RedisLink(redis_url, SystemClock(), budget=5)
+    store = RedisStore(link, "bounded", max_entries=10)
+    for number in range(40):
+        await store.put(f"e-{number}", b"v", 60, Labels("t", ("tag",)))
+    assert [await store.get(f"e-{number}") is not None for number in (0, 29, 30, 39)] == [False, False, True, True]
+    assert await store.purge(Which(tag="tag"), dry_run=True) == 10
+    for index in (store._index(), store._index(tenant="t"), store._index(tag="tag")):
+        assert redis_server.command("ZCARD", index) == b":10\r\n"
+        assert 0 < int(redis_server.command("PTTL", index)[1:]) <= 60_000
+    brief = RedisStore(link, "bounded", longest=0.001)
+    await asyncio.sleep(0.01)
+    await brief.put("e-new", b"v", 60, Labels("t", ("tag",)))
+    assert await store.purge(dry_run=True) == 1
+    assert await store.purge() == 1
+    assert not await link.call("EXISTS", store._index(), store._index(tag="tag"))
+    await link.close()
+
+
+async def test_a_purge_leaves_other_routes_alone(redis_url: str) -> None:
+    """Two routes with the same ids and tags share no entry and no index."""
+    link = RedisLink(redis_url, SystemClock(), budget=5)
+    one, two = RedisStore(link, "one"), RedisStore(link, "two")
+    for store in (one, two):
+        await store.put("e-1", b"v", 60, Labels("t", ("tag",)))
+    assert await one.purge(Which(tag="tag")) == 1
+    assert await two.get("e-1") == b"v"
+    assert await one.purge() == 0
+    assert await two.purge() == 1
+    await link.close()
 
 
 async def test_many_at_once_get_each_their_own(exact: ExactStore) -> None:

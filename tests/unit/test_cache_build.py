@@ -2,19 +2,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from cache.build import build
+from cache.build import Purged, build
 from cache.config import CacheConfig, ExactConfig, SemanticConfig
 from cache.notes import EXACT, SEMANTIC
 from cache.policy import HEADER
+from cache.shadow import SHADOW
 from gateway.core.clock import ManualClock
 from gateway.core.errors import NotCached
 from tests.fixtures.cache_world import SECRET, TrigramEmbed, ask, exchange, look, play, said
 
-BOTH = CacheConfig(exact=ExactConfig(), semantic=SemanticConfig(threshold=0.9))
+BOTH = CacheConfig(exact=ExactConfig(), semantic=SemanticConfig(threshold=0.9, evidence="assume"))
 Q = "What is the capital of Peru?"
 DRESSED = "hello, what is the capital of peru"
 
@@ -31,16 +33,16 @@ async def test_each_route_gets_its_parts() -> None:
     assert both.exact is not None
     assert both.semantic is not None
     assert both.tap is not None
-    assert both.tap.consumes == (EXACT, SEMANTIC)
+    assert both.tap.consumes == (EXACT, SEMANTIC, SHADOW)
     assert [both.exact.name, both.semantic.name] == ["exact_cache", "semantic_cache"]
-    assert (*both.exact.produces, *both.semantic.produces) == (EXACT, SEMANTIC)
+    assert (*both.exact.produces, *both.semantic.produces) == (EXACT, SEMANTIC, SHADOW)
     assert exact.semantic is None
     assert exact.tap is not None
     assert exact.tap.consumes == (EXACT,)
     assert exact.exact is not None
     assert exact.exact.produces == (EXACT,)
     assert vectors.tap is not None
-    assert vectors.tap.consumes == (SEMANTIC,)
+    assert vectors.tap.consumes == (SEMANTIC, SHADOW)
     assert none.tap is None
     assert none.semantic is None
     with pytest.raises(NotCached):
@@ -68,16 +70,22 @@ async def test_an_entry_can_be_evicted_by_the_id_a_client_saw() -> None:
     await caches.close()
 
 
+def counted(told: Mapping[str, Purged]) -> int:
+    assert not any(one.failed or one.shared for one in told.values())
+    return sum(one.count for one in told.values())
+
+
 async def test_purging_a_route_leaves_the_others() -> None:
     """One route's entries go, the other's stay; without a name all go."""
     caches = build({"default": BOTH, "support": BOTH}, secret=SECRET, clock=ManualClock(), embed=TrigramEmbed())
     await caches.start()
     await ask(caches, exchange(Q), "Lima.")
     await ask(caches, exchange(Q, route="support"), "Lima!")
-    assert await caches.purge("support") == 2
+    assert counted(await caches.purge("support", dry_run=True)) == 2
+    assert counted(await caches.purge("support")) == 2
     assert await look(caches.routes["support"], exchange(Q, route="support")) is None
     assert await look(caches.routes["default"], exchange(Q)) is not None
-    assert await caches.purge() == 2
+    assert counted(await caches.purge()) == 2
     with pytest.raises(KeyError):
         await caches.purge("nowhere")
     await caches.close()
@@ -89,7 +97,7 @@ async def test_gauges_tell_what_is_held() -> None:
     await caches.start()
     await ask(caches, exchange(Q), "Lima.")
     stats = caches.stats()
-    assert set(stats) == {"writer", "default.exact", "default.semantic", "default.coalescing"}
+    assert set(stats) == {"writer", "default.exact", "default.semantic", "default.evidence", "default.coalescing"}
     assert stats["default.exact"]["entries"] == stats["default.semantic"]["entries"] == 1
     assert stats["writer"]["written"] == 2
     await caches.close()

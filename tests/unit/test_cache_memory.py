@@ -69,7 +69,7 @@ async def test_replacing_an_entry_keeps_the_books() -> None:
     await cache.put("a", b"first", 60)
     await cache.put("a", b"second value", 60)
     assert await cache.get("a") == b"second value"
-    assert cache.stats() == {"entries": 1, "bytes": 12 + _OVERHEAD, "evicted": 0, "expired": 0}
+    assert cache.stats() == {"entries": 1, "tenants": 1, "bytes": 12 + _OVERHEAD, "evicted": 0, "expired": 0}
 
 
 async def test_the_counted_overhead_covers_the_real_one() -> None:

@@ -1,0 +1,113 @@
+"""`POST /admin/v1/cache/purge` and `DELETE /admin/v1/cache/{id}`: making the caches forget, for who may manage them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from litestar import MediaType, Request, Response, delete, post
+from litestar.handlers import HTTPRouteHandler
+
+from cache.build import Caches, Purged
+from cache.stores import StoreDown, Which
+from gateway.core.errors import BadRequest, GatewayFault, NotFound, Unauthenticated, Unavailable
+from gateway.core.units import parse_duration
+from gateway.dialects.openai_errors import error_body
+
+_HEADERS = {"cache-control": "no-store"}
+_MOST_BODY = 64 * 1024
+
+Allowed = Callable[[Mapping[str, str]], bool]
+"""Whether these request headers may manage the caches."""
+
+
+class PurgeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to forget: the entries that fit all that is given. `dry_run` must be said, so that nobody empties a cache by
+    leaving something out."""
+
+    dry_run: bool
+    route: str | None = None
+    tag: str | None = None
+    tenant: str | None = None
+    older_than: float | str | None = None
+    """Seconds, or a duration such as `1h`."""
+
+
+def cache_routes(caches: Caches, allowed: Allowed) -> list[HTTPRouteHandler]:
+    """JSON only, which no page of another origin can send without being asked first."""
+
+    @post("/admin/v1/cache/purge", status_code=200)
+    async def purge(request: Request[Any, Any, Any]) -> Response[bytes]:
+        try:
+            _admit(request, allowed)
+            if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+                raise BadRequest("The body must be JSON, with content-type application/json.")
+            asked, which = _read(await _body(request))
+            told = await caches.purge(asked.route, which, dry_run=asked.dry_run)
+        except KeyError:
+            return _fault(NotFound("There is no such route.", code="route_not_found"))
+        except GatewayFault as fault:
+            return _fault(fault)
+        return _told(told, asked.dry_run)
+
+    @delete("/admin/v1/cache/{id:str}", status_code=200)
+    async def evict(request: Request[Any, Any, Any], id: str) -> Response[bytes]:
+        try:
+            _admit(request, allowed)
+            gone = await caches.evict(id)
+        except GatewayFault as fault:
+            return _fault(fault)
+        except StoreDown as down:
+            return _fault(
+                Unavailable(f"The cache's store cannot be asked ({down.why}); nothing is known to be forgotten.")
+            )
+        if not gone:
+            return _fault(NotFound("No such entry is kept.", code="cache_entry_not_found"))
+        return Response(msgspec.json.encode({"evicted": id}), media_type=MediaType.JSON, headers=_HEADERS)
+
+    return [purge, evict]
+
+
+def _admit(request: Request[Any, Any, Any], allowed: Allowed) -> None:
+    if not allowed(request.headers):
+        raise Unauthenticated("An admin key is needed.")
+
+
+async def _body(request: Request[Any, Any, Any]) -> bytes:
+    data = b""
+    async for piece in request.stream():
+        data += piece
+        if len(data) > _MOST_BODY:
+            raise BadRequest(f"The body is larger than {_MOST_BODY} bytes.")
+    return data
+
+
+def _read(body: bytes) -> tuple[PurgeRequest, Which]:
+    try:
+        asked = msgspec.json.decode(body, type=PurgeRequest)
+    except msgspec.MsgspecError as error:
+        raise BadRequest(f"The purge cannot be read: {error}") from None
+    older = asked.older_than
+    try:
+        seconds = parse_duration(older) if isinstance(older, str) else older
+    except ValueError as error:
+        raise BadRequest(f"older_than: {error}", param="older_than") from None
+    if seconds is not None and not 0 <= seconds <= 366 * 86400:
+        raise BadRequest("older_than must be between 0 and a year.", param="older_than")
+    return asked, Which(tag=asked.tag, tenant=asked.tenant, older_than=seconds)
+
+
+def _told(told: Mapping[str, Purged], dry_run: bool) -> Response[bytes]:
+    """`{"would": n, "stores": {...}}` or `{"purged": n, ...}`; 503 if a store could not be asked."""
+    verb = "would" if dry_run else "purged"
+    stores = {}
+    for name, one in told.items():
+        stores[name] = {verb: one.count, "shared": one.shared, **({"failed": one.failed} if one.failed else {})}
+    body = msgspec.json.encode({verb: sum(one.count for one in told.values()), "stores": stores})
+    status = 503 if any(one.failed for one in told.values()) else 200
+    return Response(body, status_code=status, media_type=MediaType.JSON, headers=_HEADERS)
+
+
+def _fault(fault: GatewayFault) -> Response[bytes]:
+    return Response(error_body(fault), status_code=fault.wire.status, media_type=MediaType.JSON, headers=_HEADERS)
