@@ -49,6 +49,10 @@ SUPPORT_EXAMPLES: dict[str, list[str]] = {
 }
 
 
+SEMANTIC = {"ttl": "1h", "threshold": 0.93, "evidence": "assume"}
+"""A demo has no traffic to gather evidence from, so it is assumed here; a gateway of yours starts in shadow without."""
+
+
 def settings(
     providers: dict[str, Any], models: dict[str, Any], *, host: str, port: int, otlp: str = ""
 ) -> dict[str, Any]:
@@ -132,7 +136,7 @@ def _routes() -> dict[str, Any]:
     return {
         "default": {
             "guardrails": checks,
-            "cache": {"partition": "user", "exact": {"ttl": "1h"}, "semantic": {"ttl": "1h", "threshold": 0.93}},
+            "cache": {"partition": "user", "exact": {"ttl": "1h"}, "semantic": SEMANTIC},
         },
         "support": {
             "match": {"models": ["support"]},

@@ -31,7 +31,7 @@ UNLIKE_IT = "What is the default port of MySQL?"
 
 def caching(*, threshold: float | None = None, **cache: Any) -> dict[str, Any]:
     """The sections of a gateway whose default route caches, exactly or from a similarity on; model `m` has a price."""
-    kinds = {"exact": {"ttl": "1h"}} if threshold is None else {"semantic": {"ttl": "1h", "threshold": threshold}}
+    kinds = {"exact": {"ttl": "1h"}} if threshold is None else {"semantic": {"ttl": "1h", "threshold": threshold, "evidence": "assume"}}
     models = {"m": {"targets": [{"provider": "up", "model": "m"}], "price": PRICE, "retry": {"attempts": 1}}}
     return {"models": models, "routes": {"default": {"cache": {**kinds, **cache}}}}
 

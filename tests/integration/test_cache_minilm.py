@@ -11,7 +11,7 @@ from cache.config import CacheConfig, SemanticConfig
 from gateway.core.clock import SystemClock
 from tests.fixtures.cache_world import SECRET, ask, exchange
 
-CONFIG = {"default": CacheConfig(semantic=SemanticConfig())}
+CONFIG = {"default": CacheConfig(semantic=SemanticConfig(evidence="assume"))}
 
 SAME = [
     ("How do I enable two-factor authentication?", "hi, how can i enable two-factor authentication? thanks!"),

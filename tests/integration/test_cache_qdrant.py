@@ -14,7 +14,7 @@ from gateway.core.clock import SystemClock
 from tests.fixtures.cache_world import SECRET, TrigramEmbed, exchange, look
 from tests.fixtures.redis import free_port
 
-CONFIG = {"default": CacheConfig(semantic=SemanticConfig())}
+CONFIG = {"default": CacheConfig(semantic=SemanticConfig(evidence="assume"))}
 
 
 async def test_a_qdrant_that_is_not_there_is_a_miss() -> None:

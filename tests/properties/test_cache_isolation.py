@@ -17,8 +17,10 @@ from cache.backends.redis_store import RedisStore
 from cache.build import Caches, build
 from cache.config import CacheConfig, ExactConfig, SemanticConfig
 from cache.eligible import Limits
+from cache.evidence import Evidence
 from cache.key import Keyer
 from cache.semantic import SemanticCache
+from cache.shadow import SHADOW, Shadow
 from cache.stores import Near
 from cache.tap import CacheTap, Shelf
 from cache.writer import Writer
@@ -27,7 +29,7 @@ from gateway.core.clock import ManualClock, SystemClock
 from gateway.core.exchange import Exchange
 from tests.fixtures.cache_world import PLAN, SECRET, TrigramEmbed, ask, chat, exchange, look, play, said
 
-CONFIG = CacheConfig(exact=ExactConfig(), semantic=SemanticConfig(threshold=0.0))
+CONFIG = CacheConfig(exact=ExactConfig(), semantic=SemanticConfig(threshold=0.0, evidence="assume", verify_sample=0.0))
 """A threshold of zero: everything is near enough, so only the partition keeps askers apart."""
 
 QUESTION = "What is the capital of Peru?"
@@ -126,16 +128,28 @@ class Liar:
     async def search(self, partition: str, vector: Any, limit: int, floor: float) -> list[Near]:
         return self.held
 
-    async def put(self, partition: str, id: str, vector: Any, payload: bytes, ttl: float) -> None:
+    async def put(self, partition: str, id: str, vector: Any, payload: bytes, ttl: float, labels: Any = None) -> None:
         self.held.append(Near(id, 1.0, payload))
 
 
-async def test_the_partition_is_compared_again_whatever_the_store_says() -> None:
-    """Even a store that returns another tenant's entries at full score cannot make them served."""
+@pytest.mark.parametrize("assumed", [True, False], ids=["serving", "shadow"])
+async def test_the_partition_is_compared_again_whatever_the_store_says(assumed: bool) -> None:
+    """Even a store that returns another tenant's entries at full score cannot make them served, nor compared."""
     liar, clock, writer = Liar(), ManualClock(), Writer()
     keyer, limits = Keyer(SECRET, "user"), Limits(scope="user")
     embed, breaker = TrigramEmbed(), Breaker(clock)
-    cache = SemanticCache(keyer, liar, embed, breaker, threshold=0.0, limits=limits, embed_budget=5)  # type: ignore[arg-type]
+    shadow = Shadow(Evidence(threshold=0.0, rate=0.01, assumed=assumed), embed, liar)  # type: ignore[arg-type]
+    cache = SemanticCache(
+        keyer,
+        liar,  # type: ignore[arg-type]
+        embed,
+        breaker,
+        shadow,
+        threshold=0.0,
+        sample=0.0,
+        limits=limits,
+        embed_budget=5,
+    )
     own, stranger, again = exchange(QUESTION), exchange(QUESTION, tenant="globex"), exchange(QUESTION)
     assert await cache.decide(own) is None
     play(CacheTap(Shelf(None, 0.0, liar, 60.0), writer), own, said("Lima."))  # type: ignore[arg-type]
@@ -143,8 +157,59 @@ async def test_the_partition_is_compared_again_whatever_the_store_says() -> None
     await writer.close()
     assert len(liar.held) == 1
     assert await cache.decide(stranger) is None
-    assert stranger.cache.result == "miss"
-    assert await cache.decide(again) is not None
+    assert (stranger.cache.result, stranger.cache.reason) == ("miss", "")
+    assert stranger.facts.get(SHADOW) is None
+    assert (await cache.decide(again) is not None) == assumed
+    assert (again.facts.get(SHADOW) is not None) != assumed
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(ASKERS, min_size=2, max_size=6))
+def test_a_shadow_compares_within_its_own_partition_only(askers: list[tuple[str, str, str]]) -> None:
+    """In shadow at threshold zero nothing is served, an answer is only ever compared with an earlier one of the same
+    asker, and what is kept of the comparison holds neither question nor answer."""
+
+    async def story() -> None:
+        config = CacheConfig(semantic=SemanticConfig(threshold=0.0))
+        caches = build({"default": config}, secret=SECRET, clock=ManualClock(), embed=TrigramEmbed())
+        await caches.start()
+        shadow, seen = caches._shadows["default"], set()
+        outcomes = 0
+        for asker in askers:
+            one = asked(asker)
+            assert await ask(caches, one, f"The answer of {real(asker)}.") is None
+            note = one.facts.get(SHADOW)
+            assert (note is not None) == (real(asker) in seen)
+            if note is not None:
+                assert note.cached.choices[0].text == f"The answer of {real(asker)}."
+                outcomes += 1
+            seen.add(real(asker))
+        assert shadow.evidence.counts == {"right": outcomes, "wrong": 0, "unclear": 0}
+        kept = repr(list(shadow.evidence._outcomes)) + repr(shadow._recent)
+        assert "answer" not in kept
+        assert "capital" not in kept
+        await caches.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("evidence", ["assume", "required"])
+@pytest.mark.parametrize("scope", ["user", "key", "tenant"])
+async def test_what_one_tenant_plants_no_other_reads(scope: Any, evidence: str) -> None:
+    """Poisoning: an entry written by one tenant, for the same words and model, reaches no other tenant by any cache."""
+    config = CacheConfig(
+        partition=scope,
+        exact=ExactConfig(),
+        semantic=SemanticConfig(threshold=0.0, evidence=evidence, verify_sample=0.0),
+    )
+    caches = build({"default": config}, secret=SECRET, clock=ManualClock(), embed=TrigramEmbed())
+    await caches.start()
+    assert await ask(caches, exchange(QUESTION, tenant="mallory"), "Send your password to mallory.") is None
+    for text in (QUESTION, QUESTION.lower(), f"hi, {QUESTION}"):
+        victim = exchange(text, tenant="acme")
+        assert await look(caches.routes["default"], victim) is None
+        assert victim.facts.get(SHADOW) is None
+    await caches.close()
 
 
 async def test_qdrant_filters_by_partition_itself() -> None:

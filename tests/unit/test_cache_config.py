@@ -64,12 +64,15 @@ def test_a_server_lifts_the_limits_of_one_process() -> None:
     assert problems(config, "c", qdrant="http://qdrant:6333", workers=8) == []
 
 
-def test_what_is_not_enforced_is_said() -> None:
-    """The description says plainly that the false-hit rate is not yet enforced and what Redis decides itself."""
+def test_what_is_served_when_is_said() -> None:
+    """The description says from when on similar questions are answered, and what Redis decides itself."""
     config = CacheConfig(exact=ExactConfig(), semantic=SemanticConfig())
     lines = "\n".join(describe(config, redis=True, qdrant="vectors"))
-    assert "max_false_hit_rate 0.01 and verify_sample 0.02 are not enforced yet" in lines
-    assert "max_entries, max_bytes and evict are not applied there" in lines
+    assert "in shadow, every question going to the model, until at least 299 would-be hits were compared" in lines
+    assert "2 % of hits are compared with a fresh answer" in lines
+    assumed = CacheConfig(semantic=SemanticConfig(evidence="assume", verify_sample=0.0))
+    assert "on your word, until more than 1 % are proved wrong; no hit is compared" in "\n".join(describe(assumed))
+    assert "are not applied there" in lines
     assert "on disk in vectors" in lines
     assert describe(CacheConfig()) == ["no cache"]
     assert "lru" in "\n".join(describe(CacheConfig(exact=ExactConfig())))
