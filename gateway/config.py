@@ -250,6 +250,12 @@ def needs_embedding(config: Config) -> bool:
     )
 
 
+def better_with_embedding(config: Config) -> frozenset[str]:
+    """The checks in use that have a tier of their own for the encoder, and go without where it is not built."""
+    used = {name for route in config.all_routes().values() for name in route.guardrails}
+    return frozenset(name for name in used if config.guardrails[name].use == "injection")
+
+
 def revisions(config: Config, base: Path) -> dict[str, str]:
     """A digest for each route of all that can change its answers: part of every cache key, so that an edited
     configuration never serves what the old one let through."""

@@ -47,8 +47,10 @@ def secret_of(config: Config) -> bytes:
 
 
 def embedder(config: Config) -> MiniLM | None:
-    """The encoder, loaded only when some route needs it. Raises ValueError saying how to build a missing one."""
-    if not configuration.needs_embedding(config):
+    """The encoder, loaded only where something uses it. Raises ValueError saying how to build a missing one, if something
+    cannot do without."""
+    needed = configuration.needs_embedding(config)
+    if not needed and not configuration.better_with_embedding(config):
         return None
     from gateway.embedding.files import ModelMissing, models_dir
     from gateway.embedding.minilm import MiniLM
@@ -56,7 +58,9 @@ def embedder(config: Config) -> MiniLM | None:
     try:
         return MiniLM(models_dir())
     except ModelMissing as missing:
-        raise ValueError(str(missing)) from None
+        if needed:
+            raise ValueError(str(missing)) from None
+        return None
 
 
 def heads_folder(config: Config) -> Path | None:

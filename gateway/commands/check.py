@@ -107,6 +107,7 @@ def warnings_of(config: Any) -> list[str]:
         found.append("telemetry.prometheus: each worker has its own /metrics; a scrape sees one of them")
     if config.access.keys is None:
         found.append("access.keys: absent; everyone who can reach the loopback address may use every model")
+    found += _without_encoder(config)
     teams = {then.handoff for route in config.routes.values() if route.intents for then in route.intents.then.values()}
     teams |= {check.handoff for check in config.guardrails.values()}
     for team in sorted(team for team in teams if team and team not in config.handoffs):
@@ -115,6 +116,23 @@ def warnings_of(config: Any) -> list[str]:
         if any(target.price is None for target in model.targets) and model.price is None:
             found.append(f"models.{alias}.price: absent; priced by the built-in table, or counted as unpriced")
     return found
+
+
+def _without_encoder(config: Any) -> list[str]:
+    """Checks that look with one tier less, because the encoder was not built here."""
+    from gateway import config as configuration
+    from gateway.embedding.files import BUILD_COMMAND, ModelMissing, checked, models_dir
+
+    names = sorted(configuration.better_with_embedding(config))
+    if not names:
+        return []
+    try:
+        checked(models_dir(), "int8")
+    except ModelMissing:
+        return [
+            f"guardrails.{name}: looks without its embedding tier; build the encoder: {BUILD_COMMAND}" for name in names
+        ]
+    return []
 
 
 def _row(line: dict[str, str]) -> str:
