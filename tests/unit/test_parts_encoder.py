@@ -29,7 +29,7 @@ def config(guardrails: dict[str, Any], tmp_path: Path) -> Config:
     )
 
 
-def test_attacks_are_looked_for_with_the_encoder_where_it_is_built(tmp_path: Path) -> None:
+def test_attacks_are_looked_for_with_the_encoder_where_it_is_built(tmp_path: Path, minilm_dir: Path) -> None:
     """And then nothing is to be warned of."""
     made = config(ATTACKS, tmp_path)
     assert parts.embedder(made) is not None
