@@ -13,7 +13,8 @@ from gateway.core.answer import Answer
 from gateway.core.exchange import CacheNote, Exchange
 from gateway.core.facts import Key
 
-_CACHEABLE = frozenset({"chat", "completions"})
+_CACHEABLE = frozenset({"chat", "completions", "embeddings", "rerank"})
+"""Each has a namespace of its own: the operation is part of the key."""
 
 
 class ExactCache:

@@ -19,7 +19,7 @@ from cache.shadow import SHADOW, Shadow
 from cache.singleflight import Flights
 from cache.stores import ExactStore, Labels, VectorStore
 from cache.writer import Job, Writer
-from gateway.core.events import Event, Reasoning, Text, ToolCall
+from gateway.core.events import Event, Reasoning, Relayed, Text, ToolCall
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.response import Folder, Response
@@ -148,6 +148,8 @@ class TapSession:
             kind = type(event)
             if kind is Text or kind is Reasoning:
                 self._size += len(event.text)  # type: ignore[attr-defined]
+            elif kind is Relayed:
+                self._size += len(event.body)  # type: ignore[attr-defined]
             if kind is ToolCall or self._size > MAX_ANSWER:
                 self._folder = None  # whatever follows, this answer is not stored
                 self._tap.keep_to_itself(self._exchange)
@@ -170,7 +172,7 @@ class TapSession:
 
 def storable(exchange: Exchange, response: Response) -> bool:
     """Whether this answer may be given to somebody who asks again."""
-    if not response.complete or not response.choices or exchange.answer is not None:
+    if not response.complete or exchange.answer is not None:
         return False
     if exchange.unshared:
         return False
@@ -178,7 +180,11 @@ def storable(exchange: Exchange, response: Response) -> bool:
         return False  # a fallback's answer is not what this alias would have said
     if any(verdict.action == "not_scanned" for verdict in exchange.verdicts):
         return False
-    return all(choice.finish == "stop" and choice.text and not choice.calls for choice in response.choices.values())
+    if response.relayed is not None:
+        return not exchange.revealed  # no check has masked it again
+    return bool(response.choices) and all(
+        choice.finish == "stop" and choice.text and not choice.calls for choice in response.choices.values()
+    )
 
 
 def _redacted(exchange: Exchange) -> bool:

@@ -64,6 +64,12 @@ class Unknown(Event, frozen=True):
     choice: int = 0
 
 
+class Relayed(Event, frozen=True):
+    """A whole body with no events in it (vectors, scores), as it came: what a cache keeps of it."""
+
+    body: bytes
+
+
 class ChoiceFinished(Event, frozen=True):
     """One choice ended. `reason` is canonical: stop, length, tool_calls, content_filter, or the upstream's own word."""
 

@@ -18,6 +18,7 @@ from gateway.core.events import (
     Failed,
     Finished,
     Reasoning,
+    Relayed,
     Started,
     Text,
     ToolCall,
@@ -57,6 +58,8 @@ class Response(msgspec.Struct):
     usage: Usage | None = None
     extra: Extra | None = None
     complete: bool = False
+    relayed: bytes | None = None
+    """The upstream's own body, for operations whose answers are relayed and never made from events."""
 
 
 def merge_extra(old: Extra | None, new: Extra | None) -> Extra | None:
@@ -111,6 +114,8 @@ class Folder:
                 self._response.usage = event
             case Finished():
                 self._response.complete = True
+            case Relayed():
+                self._response.relayed = event.body
             case Unknown():
                 self._choice(event.choice).unknown.append(event.fields)
             case Failed():
@@ -174,6 +179,8 @@ def unfold(response: Response) -> Iterator[Event]:
             yield ChoiceFinished(choice.finish, index, choice.finish_extra)
     if response.usage is not None:
         yield response.usage
+    if response.relayed is not None:
+        yield Relayed(response.relayed)
     if response.complete:
         yield Finished()
 

@@ -98,9 +98,11 @@ class OpenAI:
 
     def inlet(self, request: Request, stream: bool) -> Inlet:
         if request.operation == "embeddings":
-            return WholeInlet(NAME, read_embeddings)
+            return WholeInlet(NAME, read_embeddings, relayed=True)
+        if request.operation == "rerank":
+            return WholeInlet(NAME, read_reranked, relayed=True)
         if request.operation in PATHS:
-            return WholeInlet(NAME, read_reranked if request.operation == "rerank" else read_images)
+            return WholeInlet(NAME, read_images)
         chat = request.operation == "chat"
         whole = _whole_chat if chat else _whole_completion
         if not stream:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.core.errors import BadRequest, GatewayFault, Internal
-from gateway.core.events import Blocked, Finished, Frame, Started
+from gateway.core.events import Blocked, Finished, Frame, Relayed, Started
 from gateway.core.exchange import Exchange
 from gateway.core.response import ChoiceRecord, Folder, Response
 from gateway.dialects.json_codec import encode
@@ -90,6 +90,8 @@ class RelayOutlet:
         for event in frame.events:
             if type(event) is Started:
                 self._model = event.model
+            elif type(event) is Relayed:  # from a cache, where there is no frame
+                self._raw = event.body
         return b""
 
     def finish(self) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.core.errors import GatewayFault, UpstreamFailed
-from gateway.core.events import Event, Failed, Frame
+from gateway.core.events import Event, Failed, Frame, Relayed
 from gateway.dialects.json_codec import UNREADABLE, Unreadable, decode, decode_lenient
 from gateway.dialects.upstream_faults import in_stream
 
@@ -16,10 +16,13 @@ MAX_BODY = 64 * 1024 * 1024
 
 class WholeInlet:
     """Collects one JSON reply and reads it at the end. `read` gives a body's events, `Finished` last, and may raise what
-    a body of another shape makes it raise. Errors come as `Failed`."""
+    a body of another shape makes it raise. Errors come as `Failed`. With `relayed` the body itself is among the events."""
 
-    def __init__(self, dialect: str, read: Callable[[dict[str, Any]], Sequence[Event]]) -> None:
+    def __init__(
+        self, dialect: str, read: Callable[[dict[str, Any]], Sequence[Event]], *, relayed: bool = False
+    ) -> None:
         self._dialect = dialect
+        self._relayed = relayed
         self._read = read
         self._pieces: list[bytes] = []
         self._size = 0
@@ -57,6 +60,8 @@ class WholeInlet:
             events = tuple(self._read(body))
         except (AttributeError, KeyError, TypeError, ValueError):
             return (self._fail(UpstreamFailed("The upstream's reply could not be read: it has an unknown shape.")),)
+        if self._relayed and strict:
+            events = (*events[:-1], Relayed(raw), events[-1])
         return (Frame(events, raw if strict else None, self._dialect),)
 
     def _fail(self, fault: GatewayFault) -> Frame:

@@ -31,7 +31,11 @@ UNLIKE_IT = "What is the default port of MySQL?"
 
 def caching(*, threshold: float | None = None, **cache: Any) -> dict[str, Any]:
     """The sections of a gateway whose default route caches, exactly or from a similarity on; model `m` has a price."""
-    kinds = {"exact": {"ttl": "1h"}} if threshold is None else {"semantic": {"ttl": "1h", "threshold": threshold, "evidence": "assume"}}
+    kinds = (
+        {"exact": {"ttl": "1h"}}
+        if threshold is None
+        else {"semantic": {"ttl": "1h", "threshold": threshold, "evidence": "assume"}}
+    )
     models = {"m": {"targets": [{"provider": "up", "model": "m"}], "price": PRICE, "retry": {"attempts": 1}}}
     return {"models": models, "routes": {"default": {"cache": {**kinds, **cache}}}}
 
@@ -254,6 +258,19 @@ async def test_no_cache_asks_again_and_stores(talk: Converse) -> None:
         await say(t, QUESTION)
         fresh = await say(t, QUESTION, by={"x-tidegate-cache-control": "no-cache"})
         assert (outcome(fresh), fresh.text) == ("bypass", "new")
+        assert (await say(t, QUESTION)).text == "new"
+
+
+async def test_max_age_takes_nothing_older(talk: Converse) -> None:
+    """`max-age=0` asks the model again and stores what it says; a generous `max-age` is answered from the cache."""
+    async with talk(**caching()) as t:
+        t.upstream.script("m", ["old"])
+        await say(t, QUESTION)
+        t.upstream.script("m", ["new"])
+        wide = await say(t, QUESTION, by={"x-tidegate-cache-control": "max-age=3600"})
+        assert (outcome(wide), wide.text) == ("hit", "old")
+        none = await say(t, QUESTION, by={"x-tidegate-cache-control": "max-age=0"})
+        assert (outcome(none), none.text) == ("miss", "new")
         assert (await say(t, QUESTION)).text == "new"
 
 

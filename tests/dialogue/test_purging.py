@@ -20,10 +20,6 @@ async def purge(t: Talk, headers: Headers | None = None, **asked: Any) -> httpx.
     return await t.http.post(PURGE, json=asked, headers=headers)
 
 
-async def is_kept(t: Talk, text: str, by: Headers | None = None) -> bool:
-    return outcome(await say(t, text, by={"x-tidegate-cache-control": "max-age=9999", **(by or {})})) == "hit"
-
-
 @STORES
 async def test_tagged_entries_are_forgotten_together(
     talk: Converse, request: pytest.FixtureRequest, store: str

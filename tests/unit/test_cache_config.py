@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from cache.config import CacheConfig, ExactConfig, SemanticConfig, describe, problems
+from cache.config import CacheConfig, ExactConfig, NearConfig, SemanticConfig, describe, problems
 from gateway.core.units import Duration, Size
 
 
@@ -56,6 +56,27 @@ def test_every_problem_is_named_by_its_path() -> None:
         "qdrant",
     ]
     assert "1.5 is not between 0 and 1" in found[4]
+
+
+def test_shares_the_near_tier_and_tags_have_bounds() -> None:
+    """A share is no more than the whole, the near tier keeps for seconds only, and tags are few and short."""
+    wide = ExactConfig(
+        max_bytes=Size(1 << 20),
+        max_bytes_per_tenant=Size(1 << 21),
+        near=NearConfig(max_entries=0, ttl=Duration(60)),
+    )
+    found = problems(CacheConfig(exact=wide, tags=("",)), "c")
+    assert [line.split(": ")[0] for line in found] == [
+        "c.exact.max_bytes_per_tenant",
+        "c.exact.near.ttl",
+        "c.exact.near.max_entries",
+        "c.tags",
+    ]
+    near = CacheConfig(exact=ExactConfig(near=NearConfig()), tags=("faq",))
+    assert problems(near, "c") == []
+    assert "for up to 2 s more" in "\n".join(describe(near, redis=True))
+    shares = CacheConfig(exact=ExactConfig(max_bytes_per_tenant=Size(1 << 20)))
+    assert "1048576 bytes of one tenant" in "\n".join(describe(shares))
 
 
 def test_a_server_lifts_the_limits_of_one_process() -> None:

@@ -13,6 +13,7 @@ from cache.tap import CacheTap, Shelf
 from cache.writer import Writer
 from gateway.core.clock import ManualClock
 from gateway.core.events import Usage
+from gateway.core.exchange import Exchange
 from gateway.core.response import said
 from tests.fixtures.cache_world import SECRET, ask, chat, exchange, look, play
 from tests.fixtures.cache_world import said as said_events
@@ -67,10 +68,33 @@ async def test_no_cache_refreshes() -> None:
     await caches.close()
 
 
-async def test_embeddings_are_not_cached() -> None:
-    """Only answers in words are."""
+async def test_max_age_refreshes_what_is_older() -> None:
+    """An entry above the asked age is not served, and the fresh answer replaces it; a younger one is served."""
+    clock = ManualClock()
+    caches = await started(clock)
+
+    def asking() -> Exchange:
+        return exchange("hi", clock=clock, headers={HEADER: "max-age=10"})
+
+    await ask(caches, exchange("hi", clock=clock), "old")
+    clock.advance(9)
+    found = await ask(caches, asking(), "")
+    assert found is not None
+    clock.advance(2)
+    stale = asking()
+    assert await ask(caches, stale, "new") is None
+    assert (stale.cache.result, stale.cache.reason) == ("miss", "max-age")
+    found = await ask(caches, asking(), "never asked")
+    assert found is not None
+    assert found.choices[0].text == "new"
+    await caches.close()
+
+
+async def test_counts_are_not_cached() -> None:
+    """Only what a model makes is."""
     caches = await started()
-    made = exchange({"model": "fast", "input": "hi"}, operation="embeddings")
+    made = exchange("hi")
+    made.operation = "count_tokens"
     assert await look(caches.routes["default"], made) is None
     assert (made.cache.result, made.cache.reason) == ("bypass", "operation")
     assert made.facts.get(EXACT) is None

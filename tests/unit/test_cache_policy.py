@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cache.policy import HEADER, OnlyIfCached, bypassed, control_of, down, missed
+from cache.policy import HEADER, OnlyIfCached, bypassed, control_of, down, missed, too_old
 from cache.stores import StoreDown
 from gateway.core.errors import NotCached
 from gateway.core.exchange import Exchange
@@ -26,6 +26,31 @@ def told(value: str) -> Exchange:
 def test_the_header_speaks_https_words(value: str, known: set[str]) -> None:
     """Known directives are taken whatever their case and order; others are ignored, and length is bounded."""
     assert control_of(told(value)) == known
+
+
+@pytest.mark.parametrize(
+    ("value", "least"),
+    [
+        ("max-age=60", 60),
+        ("Max-Age=60, no-transform", 60),
+        ("max-age=60,max-age=5", 5),
+        ("max-age=0", 0),
+        ("max-age=soon", None),
+        ("max-age=-1", None),
+        ("max-age=\u0665", None),
+        ("x-max-age=1", None),
+        ("x" * 200 + ",max-age=1", None),
+        ("no-store", None),
+    ],
+)
+def test_max_age_takes_nothing_older(value: str, least: int | None) -> None:
+    """Up to that many seconds an answer will do, beyond it will not; what is no number of seconds says nothing."""
+    made = told(value)
+    if least is None:
+        assert not too_old(made, 1e9)
+    else:
+        assert not too_old(made, least)
+        assert too_old(made, least + 0.5)
 
 
 async def test_only_if_cached_never_calls_a_model() -> None:
