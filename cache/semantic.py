@@ -16,7 +16,7 @@ from cache.breaker import guarded
 from cache.eligible import Limits, question_of
 from cache.key import Keyer
 from cache.notes import SEMANTIC, SemanticNote
-from cache.policy import bypassed, control_of, down, missed
+from cache.policy import bypassed, control_of, down, missed, too_old
 from cache.record import Entry, unpack
 from cache.shadow import SHADOW, Pairing, Shadow, ShadowNote
 from cache.stores import Near, StoreDown, VectorStore
@@ -132,7 +132,9 @@ class SemanticCache:
             if found is None and self._shadow.evidence.bad(one.id, self._question(note)):
                 found = "known_pair"
             score = self._score(cached, asked, one.score)
-            if found is not None:
+            if too_old(exchange, exchange.clock.wall() / 1e9 - entry.created):
+                reason = "max-age" if score >= self._threshold and found is None else reason
+            elif found is not None:
                 reason = f"semantic:veto_{found}" if score >= self._threshold else reason
             elif score >= self._threshold and (best is None or score > best.score):
                 best = Candidate(one.id, one.score, score, entry)

@@ -18,6 +18,11 @@ LABELS = {
     "tidegate_breaker_open": "dependency",
     "tidegate_cache_entries": "store",
     "tidegate_coalescing_total": "event",
+    "tidegate_semantic_wrong_bound": "route",
+    "tidegate_semantic_serving": "route",
+    "tidegate_semantic_agreements_total": "route",
+    "tidegate_semantic_disagreements_total": "route",
+    "tidegate_semantic_unclear_total": "route",
     "tidegate_guardrail_entries": "check",
 }
 """The one label of each reading that has one."""
@@ -68,7 +73,7 @@ class Status:
 
     def readings(self) -> dict[str, dict[str, float]]:
         stats = self._caches.stats()
-        return {
+        return self._evidence(stats) | {
             "tidegate_inflight_requests": {"": float(self._spine.inflight)},
             "tidegate_receipts_queued": {"": float(len(self._aftermath))},
             "tidegate_receipts_dropped_total": self._dropped(stats),
@@ -78,6 +83,17 @@ class Status:
             "tidegate_guardrail_entries": {n: s["entries"] for n, s in self._checks().items() if "entries" in s},
             "tidegate_coalescing_total": _coalescing(stats),
             "tidegate_cache_entries": {name: s["entries"] for name, s in stats.items() if "entries" in s},
+        }
+
+    def _evidence(self, stats: Stats) -> dict[str, dict[str, float]]:
+        """What is known of each route's near answers. The counts are of this process; the bound is of all evidence."""
+        known = {name.removesuffix(".evidence"): s for name, s in stats.items() if name.endswith(".evidence")}
+        return {
+            "tidegate_semantic_wrong_bound": {route: s["wrong_bound"] for route, s in known.items()},
+            "tidegate_semantic_serving": {route: s["serving"] for route, s in known.items()},
+            "tidegate_semantic_agreements_total": {route: s["agreements"] for route, s in known.items()},
+            "tidegate_semantic_disagreements_total": {route: s["disagreements"] for route, s in known.items()},
+            "tidegate_semantic_unclear_total": {route: s["unclear"] for route, s in known.items()},
         }
 
     def _dropped(self, stats: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

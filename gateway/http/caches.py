@@ -1,4 +1,5 @@
-"""`POST /admin/v1/cache/purge` and `DELETE /admin/v1/cache/{id}`: making the caches forget, for who may manage them."""
+"""`POST /admin/v1/cache/purge`, `DELETE /admin/v1/cache/{id}` and `POST /admin/v1/cache/verdicts`: making the caches
+forget, and telling them which near answers were right, for who may manage them."""
 
 from __future__ import annotations
 
@@ -34,6 +35,14 @@ class PurgeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Seconds, or a duration such as `1h`."""
 
 
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person's word on a near question's cached answer. `id`: `x-request-id` of the exchange, or `x-tidegate-cache-id`
+    of the entry, which then means the latest question it answered."""
+
+    id: str
+    right: bool
+
+
 def cache_routes(caches: Caches, allowed: Allowed) -> list[HTTPRouteHandler]:
     """JSON only, which no page of another origin can send without being asked first."""
 
@@ -41,8 +50,6 @@ def cache_routes(caches: Caches, allowed: Allowed) -> list[HTTPRouteHandler]:
     async def purge(request: Request[Any, Any, Any]) -> Response[bytes]:
         try:
             _admit(request, allowed)
-            if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-                raise BadRequest("The body must be JSON, with content-type application/json.")
             asked, which = _read(await _body(request))
             told = await caches.purge(asked.route, which, dry_run=asked.dry_run)
         except KeyError:
@@ -66,7 +73,30 @@ def cache_routes(caches: Caches, allowed: Allowed) -> list[HTTPRouteHandler]:
             return _fault(NotFound("No such entry is kept.", code="cache_entry_not_found"))
         return Response(msgspec.json.encode({"evicted": id}), media_type=MediaType.JSON, headers=_HEADERS)
 
-    return [purge, evict]
+    return [purge, evict, _verdicts(caches, allowed)]
+
+
+def _verdicts(caches: Caches, allowed: Allowed) -> HTTPRouteHandler:
+    @post("/admin/v1/cache/verdicts", status_code=200)
+    async def verdicts(request: Request[Any, Any, Any]) -> Response[bytes]:
+        try:
+            _admit(request, allowed)
+            told = msgspec.json.decode(await _body(request), type=Verdict)
+            known = await caches.verdict(told.id, told.right)
+        except msgspec.MsgspecError as error:
+            return _fault(BadRequest(f"The verdict cannot be read: {error}"))
+        except GatewayFault as fault:
+            return _fault(fault)
+        except StoreDown as down:
+            return _fault(
+                Unavailable(f"The verdict counts in this process, and could not be kept elsewhere ({down.why}).")
+            )
+        if not known:
+            message = "This process knows of no semantic hit with that id, or not any more."
+            return _fault(NotFound(message, code="cache_hit_not_found"))
+        return Response(msgspec.json.encode({"id": told.id, "right": told.right}), headers=_HEADERS)
+
+    return verdicts
 
 
 def _admit(request: Request[Any, Any, Any], allowed: Allowed) -> None:
@@ -75,6 +105,9 @@ def _admit(request: Request[Any, Any, Any], allowed: Allowed) -> None:
 
 
 async def _body(request: Request[Any, Any, Any]) -> bytes:
+    """Raises `BadRequest` for what is too large or does not call itself JSON."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise BadRequest("The body must be JSON, with content-type application/json.")
     data = b""
     async for piece in request.stream():
         data += piece

@@ -55,6 +55,7 @@ class Metrics:
         self._tokens = counter("tidegate_tokens", "Tokens used upstream.", "model", "provider", "kind")
         self._cost = counter("tidegate_cost_usd", "Spend, by price table.", "model", "provider")
         self._unpriced = counter("tidegate_unpriced", "Answers of models without a price.", "model")
+        self._reasons = counter("tidegate_cache_reasons", "Why no cache answered.", "route", "reason")
         self._cache = counter("tidegate_cache_lookups", "Cache look-ups.", "route", "tier", "result")
         self._verdicts = counter("tidegate_guardrail_verdicts", "What checks said.", "check", "action")
         self._skipped = counter("tidegate_guardrail_not_scanned", "Checks that did not run.", "check", "reason")
@@ -99,6 +100,8 @@ class Metrics:
             self._degraded[(what,)].inc()
 
     def _record_cache(self, receipt: Receipt, route: str) -> None:
+        if receipt.cache_reason and receipt.cache in ("miss", "bypass"):  # our rules' names and kinds of failure
+            self._reasons[route, receipt.cache_reason].inc()
         if receipt.cache == "bypass":
             self._cache[route, "none", "bypass"].inc()
         elif receipt.cache == "semantic":

@@ -105,7 +105,10 @@ def test_a_check_that_did_not_run_is_counted_with_its_reason() -> None:
 
 def test_flaws_are_counted_before_and_after_a_repair() -> None:
     """One for each kind that an answer had; a verdict without any counts none."""
-    verdicts = (Verdict("json", "block", "output", 2, reason="audit,fenced>ok,enum>enum"), Verdict("json", "flag", "output", reason="audit"))
+    verdicts = (
+        Verdict("json", "block", "output", 2, reason="audit,fenced>ok,enum>enum"),
+        Verdict("json", "flag", "output", reason="audit"),
+    )
     found = samples(recorded(receipt(verdicts=verdicts)))
     assert found["tidegate_guardrail_flaws_total", "ok", "fenced", "json"] == 1
     assert found["tidegate_guardrail_flaws_total", "enum", "enum", "json"] == 1
@@ -119,7 +122,19 @@ def test_a_request_that_was_never_understood_is_counted() -> None:
     assert found["tidegate_requests_total", "chat", "client_error", "none", "400"] == 1
 
 
-OUTSIDE = ("id", "key_id", "user", "session", "tenant", "trace_id", "cache_reason", "error")
+def test_why_no_cache_answered_is_counted() -> None:
+    """Rules, vetoes and shadow by name; a hit counts none, whatever it notes."""
+    made = [
+        receipt(cache=cache, cache_reason=reason)
+        for cache, reason in (("miss", "shadow"), ("bypass", "semantic:private"), ("hit", "coalesced"), ("miss", ""))
+    ]
+    found = samples(recorded(*made))
+    assert found["tidegate_cache_reasons_total", "shadow", "default"] == 1
+    assert found["tidegate_cache_reasons_total", "semantic:private", "default"] == 1
+    assert len([labels for labels in found if labels[0] == "tidegate_cache_reasons_total"]) == 2
+
+
+OUTSIDE = ("id", "key_id", "user", "session", "tenant", "trace_id", "error")
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys((*OUTSIDE, "tags"), TEXT)), min_size=1, max_size=5))
@@ -190,3 +205,17 @@ def test_two_gateways_in_one_process_do_not_share_a_page() -> None:
 
 def _names(found: Iterable[tuple[str, ...]]) -> set[str]:
     return {name[0] for name in found}
+
+
+def test_tiers_and_the_baseline_are_counted_by_route() -> None:
+    """What the baseline would have cost, and what those exchanges did; others are in neither."""
+    found = samples(
+        recorded(
+            receipt(tier="small", cost_usd=0.001, baseline_usd=0.01),
+            receipt(tier="large", cost_usd=None, attempts=(), baseline_usd=0.02),
+            receipt(cost_usd=5.0),
+        )
+    )
+    assert found["tidegate_tiers_total", "default", "small"] == 1
+    assert found["tidegate_baseline_usd_total", "default"] == 0.01 + 0.02
+    assert found["tidegate_baseline_spent_usd_total", "default"] == 0.001
