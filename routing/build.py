@@ -13,6 +13,7 @@ import numpy as np
 from gateway.core.plan import ModelPlan
 from gateway.core.ports import Decider, Embed
 from routing.baseline import Baseline, Cost
+from routing.clarify import title
 from routing.config import IntentsConfig, Rules, default_model
 from routing.examples import Examples, load_examples
 from routing.fit import fit_head
@@ -103,9 +104,14 @@ def fitted(
     count = len(examples.texts) + len(examples.outside)
     progress(f"learning {len(examples.intents)} intents from {count} examples")
     started = time.monotonic()
-    vectors = encoder.encode([*examples.texts, *examples.outside])
+    names = [title(intent) for intent in sorted(examples.intents)]
+    vectors = encoder.encode([*examples.texts, *examples.outside, *names])
+    end = len(vectors) - len(names)
     split = len(examples.texts)
-    head = fit_head(vectors[:split], examples.labels, vectors[split:], encoder=encoder.id, texts=examples.texts)
+    outside = vectors[split:end]
+    head = fit_head(
+        vectors[:split], examples.labels, outside, encoder=encoder.id, texts=examples.texts, names=vectors[end:]
+    )
     progress(f"{head.kind} head ready ({time.monotonic() - started:.1f} s)")
     if heads is not None:
         try:

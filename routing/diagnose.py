@@ -15,9 +15,10 @@ import msgspec
 import numpy as np
 
 from routing.calibration import Signals
+from routing.clarify import title
 from routing.evaluate import Share, share
 from routing.examples import OUT_OF_SCOPE, Examples
-from routing.fit import held_out
+from routing.fit import Rows, held_out
 from routing.head import Head
 from routing.pieces import pieces_of
 
@@ -85,7 +86,9 @@ def diagnose(head: Head, examples: Examples, *, below: float, margin: float) -> 
     y = np.repeat(np.arange(len(head.intents)), np.diff(layer.starts))
     texts = _in_bank_order(examples)
     pieces = [pieces_of(text) for text in texts]
-    held, rows = held_out(layer.bank, pieces, y, layer.outside, logistic=head.kind == "logistic", pull=layer.pull)
+    name_pieces = [pieces_of(title(intent)) for intent in head.intents] if len(layer.names) else []
+    fitted = Rows(layer.bank, pieces, y, layer.outside, layer.names, name_pieces)
+    held, rows = held_out(fitted, logistic=head.kind == "logistic", pull=layer.pull)
     truth = y[rows].tolist()
     sure = [head.calibration.confidence(signals) for signals in held]
     apart = [head.calibration.margin(signals) for signals in held]

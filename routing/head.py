@@ -28,7 +28,8 @@ class Layer(msgspec.Struct, frozen=True):
 
     `bank[starts[k]:starts[k + 1]]` are the examples of intent k. `outside` (rows, dim) are the out-of-scope ones. `pull`:
     what the cosine of an intent's nearest example adds to its logit, among the best few. `pieces`: those of the examples,
-    None for a layer that does not look at letters.
+    None for a layer that does not look at letters. `names` (intents, dim): the intents' own names, where they were used as
+    examples; else no rows.
     """
 
     weights: Array
@@ -38,6 +39,7 @@ class Layer(msgspec.Struct, frozen=True):
     outside: Array
     pull: float = 0.0
     pieces: Pieces | None = None
+    names: Array = msgspec.field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def logits(self, vector: Array, pieces: Array) -> Array:
         """(intents,). `vector`: (dim,), float32, length 1; `pieces`: of the same text."""

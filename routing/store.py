@@ -21,10 +21,10 @@ from routing.examples import Examples
 from routing.head import Head, Layer
 from routing.pieces import Pieces
 
-FITTING = 4
+FITTING = 6
 """Goes up with every change of the fitting or calibration."""
 _DIGEST = hashlib.sha256().digest_size
-_ARRAYS = ("weights", "biases", "bank", "starts", "outside")
+_ARRAYS = ("weights", "biases", "bank", "starts", "outside", "names")
 _PIECES = ("keys", "starts", "owners", "gains", "base")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from gateway.core.tokens import estimate
 from gateway.dialects.registry import dialects
 from tests.fixtures.gateway import Converse, Reply, Talk
 from tests.fixtures.raw_client import CHAT, MESSAGES
+from tests.fixtures.support import EXAMPLES
 
 RESPONSES = "/v1/responses"
 STREAMS = pytest.mark.parametrize("stream", [False, True])
@@ -280,3 +282,30 @@ async def test_a_call_that_failed_is_not_compared(talk: Converse) -> None:
         t.upstream.sequence("fast-1", "400")
         assert (await t.ask("hi there", model="auto")).status == 400
         assert (await t.receipt()).baseline_usd is None
+
+
+async def test_intents_come_before_tiers(talk: Converse, minilm_dir: Path) -> None:
+    """An intent's own model and its canned answer stand, whatever the tier; what no intent settles goes by tier; and a reply
+    that needed no model is compared with the baseline too."""
+    then = {
+        "reset_password": {"answer": "You can reset it on the login page."},
+        "technical": {"model": "smart"},
+    }
+    intents = {"examples": EXAMPLES, "then": then, "budget": "5s", "below": 0.0}
+    routes = route(["auto"], intents=intents, tiers={"small": "fast", "large": "smart"}, baseline="smart")
+    async with talk(models=PRICED, routes=routes) as t:
+        t.upstream.script("fast-1", ["easy"])
+        t.spare.script("smart-1", ["hard"])
+        canned, technical, billing = (EXAMPLES[name][0] for name in ("reset_password", "technical", "billing_error"))
+        seen = []
+        for text in (canned, technical, billing):
+            reply = await t.ask(text, model="auto")
+            receipt = await t.receipt()
+            assert receipt.baseline_usd is not None
+            assert receipt.baseline_usd > (receipt.cost_usd or 0.0) or receipt.served_model == "smart"
+            seen.append((receipt.intent, reply.header("tier"), receipt.answer, receipt.served_model))
+        assert seen == [
+            ("reset_password", None, "canned", ""),
+            ("technical", None, "generated", "smart"),
+            ("billing_error", "small", "generated", "fast"),
+        ]

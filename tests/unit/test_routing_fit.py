@@ -81,10 +81,10 @@ def test_fitting_is_deterministic_and_ignores_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "kind"), [(1, "centroid"), (3, "centroid"), (7, "centroid"), (8, "logistic"), (30, "logistic")]
+    ("rows", "kind"), [(1, "centroid"), (2, "centroid"), (3, "logistic"), (8, "logistic"), (30, "logistic")]
 )
 def test_any_number_of_examples_makes_a_head(rows: int, kind: str) -> None:
-    """Centroids for few examples, a logistic layer from eight; both tell well-separated intents apart."""
+    """Centroids for one or two examples, a logistic layer from three; both tell well-separated intents apart."""
     x, labels = clouds(5, rows)
     head = fit_head(x, labels, NONE, encoder="e")
     assert head.kind == kind
@@ -274,3 +274,23 @@ def test_the_nearest_example_counts_where_examples_say_so() -> None:
     right = [sum(h.read(v).best == t for v, t in zip(fresh, truth, strict=True)) for h in (head, plain)]
     assert right[0] > right[1] + 20
     assert fit_head(*clouds(4, 20), NONE, encoder="e").layer.pull == 0
+
+
+@pytest.mark.parametrize("rows", [5, 10])
+def test_names_are_examples_where_they_help(rows: int) -> None:
+    """Names near their intents' own texts are used and help; names that mislead are found out and left alone."""
+    x, labels = clouds(12, rows, spread=2.6)
+    fresh, truth = clouds(12, 100, spread=2.6, seed=8)
+    centres, order = clouds(12, 1, spread=0.0)
+    by_name = centres[[order.index(name) for name in sorted(set(labels))]]
+
+    def right(head: Head) -> int:
+        return sum(head.read(v).best == t for v, t in zip(fresh, truth, strict=True))
+
+    plain = fit_head(x, labels, NONE, encoder="e")
+    helped = fit_head(x, labels, NONE, encoder="e", names=by_name)
+    misled = fit_head(x, labels, NONE, encoder="e", names=np.roll(by_name, 1, axis=0))
+    assert len(helped.layer.names) == 12
+    assert right(helped) > right(plain)
+    assert len(misled.layer.names) == 0
+    assert right(misled) == right(plain)

@@ -20,6 +20,9 @@ function facts(r) {
   add("Cache", [plain(r.cache), plain(r.cache_reason), r.cache_age === null ? "" : `${age(r.cache_age)} old`].filter(Boolean).join(", "));
   if (r.usage && r.usage.cached) add("Prompt tokens cached", count(r.usage.cached));
   if (r.usage && r.usage.reasoning) add("Reasoning tokens", count(r.usage.reasoning));
+  if (r.tier) add("Tier", r.tier + (r.tier_score === null ? "" : ` (${r.tier_score.toFixed(2)})`));
+  if (r.left_out.length) add("Left out", r.left_out.join(", "));
+  if (r.baseline_usd !== null) add("Cost of the baseline", usd(r.baseline_usd));
   if (r.saved_usd) add("Saved by the cache", usd(r.saved_usd));
   if (r.held_chars) add("Held back at most", `${count(r.held_chars)} characters, ${ms(r.held_ms)}`);
   if (r.degraded.length) add("Served without", r.degraded.join(", "));

@@ -43,6 +43,7 @@ export function totals(t) {
     ["Values masked", count(t.masked), ""],
     ["Tokens upstream", count(t.tokens), ""],
     ["Cost", usd(t.cost_usd), "", t.saved_usd ? `${usd(t.saved_usd)} saved` : ""],
+    ...(t.baseline_usd ? [["Against the baseline", usd(t.baseline_spent_usd), "", `${usd(t.baseline_usd)} of its own`]] : []),
     ["Own time, median", ms(t.overhead_p50_ms), ""],
   ];
   $("totals").replaceChildren(...cards.map(([name, value, tone, more]) => {
