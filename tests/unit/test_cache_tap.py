@@ -8,6 +8,7 @@ from cache.backends.memory import MemoryStore
 from cache.backends.vector_memory import VectorMemory
 from cache.notes import EXACT, SEMANTIC, ExactNote, SemanticNote
 from cache.record import Entry, pack, unpack
+from cache.stores import Labels
 from cache.tap import MAX_ANSWER, CacheTap, Shelf
 from cache.writer import Writer
 from gateway.core.answer import Answer
@@ -20,6 +21,7 @@ from gateway.core.events import (
     Failed,
     Finished,
     Reasoning,
+    Relayed,
     Started,
     Text,
     ToolCall,
@@ -187,3 +189,47 @@ def test_bytes_that_are_no_entry_are_a_miss() -> None:
     assert unpack(pack(entry)) == entry
     for data in (b"", b"\x00", pack(entry)[:-3], b"{}"):
         assert unpack(data) is None
+
+
+async def test_an_entry_carries_its_tenant_and_the_tags_of_route_and_request() -> None:
+    """Each tag once, the route's first; so a purge by either finds it."""
+    clock = ManualClock()
+    store, writer = MemoryStore(clock, max_entries=9, max_bytes=1 << 20), Writer()
+    tap = CacheTap(Shelf(store, 100.0, None, 0.0, tags=("faq", "v1")), writer)
+    made = exchange("hi", clock=clock, tenant="acme")
+    made.tags = ("v1", "", "draft")
+    made.facts.put(EXACT, NOTE)
+    play(tap, made, said("hello"))
+    await writer.start()
+    await writer.close()
+    assert store._entries[NOTE.id].labels == Labels("acme", ("faq", "v1", "draft"))
+
+
+async def test_a_relayed_body_is_stored_unless_it_was_made_from_originals() -> None:
+    """Vectors and ranks are kept as they came; not where private originals were sent, since nothing masks a body again."""
+    events = [Started("", "m", 0), Relayed(b'{"data": []}'), Finished()]
+    shelved = Shelved()
+    play(shelved.tap, shelved.noted(), events)
+    entry = await shelved.stored()
+    assert entry is not None
+    assert entry.response.relayed == b'{"data": []}'
+    shelved = Shelved()
+    revealed = shelved.noted()
+    revealed.revealed = True
+    play(shelved.tap, revealed, events)
+    assert await shelved.stored() is None
+
+
+async def test_entries_made_together_do_not_expire_together() -> None:
+    """Each TTL is within a tenth of the configured one, and they differ."""
+    clock = ManualClock()
+    store, writer = MemoryStore(clock, max_entries=999, max_bytes=1 << 24), Writer()
+    tap = CacheTap(Shelf(store, 100.0, None, 0.0), writer)
+    for number in range(200):
+        made = exchange("hi", clock=clock)
+        made.facts.put(EXACT, ExactNote(f"e-{number:032x}", "key"))
+        play(tap, made, said("hello"))
+    await writer.start()
+    await writer.close()
+    lives = [(kept.expires - kept.stored) / 1e9 for kept in store._entries.values()]
+    assert 90 <= min(lives) < 95 < 105 < max(lives) <= 110
