@@ -22,7 +22,7 @@ from cache.shadow import SHADOW, Pairing, Shadow, ShadowNote
 from cache.stores import Near, StoreDown, VectorStore
 from cache.text import Reading, normalise, read
 from cache.verifier import Verifier
-from cache.verify import veto
+from cache.verify import floor_of, veto
 from gateway.core.answer import Answer
 from gateway.core.breaker import Breaker
 from gateway.core.exchange import CacheNote, Exchange
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _CANDIDATES = 3
-FLOOR = 0.70
-"""Cosine from which on the verifier is asked. Below it none of its training rows scored 0.9."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -74,7 +72,7 @@ class SemanticCache:
         self._breaker = breaker
         self._shadow = shadow
         self._threshold = threshold
-        self._floor = threshold if verifier is None else min(threshold, FLOOR)
+        self._floor = floor_of(threshold, verifier)
         self._verifier = verifier
         self._sample = sample
         self._due = 0.0

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from cache.text import Reading, read, stem
 from cache.words import NEGATING_PREFIX, OPPOSITES, SAME
+
+if TYPE_CHECKING:
+    from cache.verifier import Verifier
 
 _ANTONYMS = frozenset(frozenset(stem(word) for word in pair) for pair in OPPOSITES)
 _ALIKE = tuple(frozenset(stem(word) for word in group) for group in SAME)
@@ -22,14 +27,30 @@ class Judgement(msgspec.Struct, frozen=True):
 
     served: bool
     reason: str = ""
+    score: float = 0.0
+    """How sure, where no veto decides."""
 
 
-def judge(cached: str, asked: str, similarity: float, threshold: float) -> Judgement:
-    """The whole decision on one candidate pair: both questions as asked, and their cosine after `normalise`."""
-    if similarity < threshold:
-        return Judgement(False, "similarity")
-    reason = veto(read(cached), read(asked))
-    return Judgement(reason is None, reason or "")
+FLOOR = 0.70
+"""Cosine from which on the verifier is asked. Below it hardly any of its training rows scored 0.9."""
+
+
+def floor_of(threshold: float, verifier: Verifier | None) -> float:
+    """The least cosine of a candidate."""
+    return threshold if verifier is None else min(threshold, FLOOR)
+
+
+def judge(cached: str, asked: str, similarity: float, threshold: float, verifier: Verifier | None = None) -> Judgement:
+    """The whole decision on one candidate pair: both questions as asked, and their cosine after `normalise`. Without a
+    verifier the cosine is the score."""
+    one, other = read(cached), read(asked)
+    reason = veto(one, other)
+    if reason is not None:
+        return Judgement(False, reason)
+    score = max(0.0, similarity) if verifier is None else verifier.score(one, other, similarity)
+    if similarity < floor_of(threshold, verifier) or score < threshold:
+        return Judgement(False, "similarity", score)
+    return Judgement(True, "", score)
 
 
 def veto(a: Reading, b: Reading) -> str | None:

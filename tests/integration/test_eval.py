@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cache.eligible import unfit
 from gateway.cli import main
 from tests.integration.test_router_quality import OUTSIDE, TEST, TRAIN, rows
 
@@ -96,7 +97,13 @@ def test_semantic_rows_say_what_the_cache_would_do(
     assert [row["score"] > 0.93 for row in told] == [True, False, False, False, False]
     assert set(report["not_served"]) >= {"veto:order", "veto:antonym", "bypass:pointing"}
     assert report["same_served"]["of"] == 2
-    assert report["by_kind"]["k0"] == {"label": 0, "served": 0, "rows": 3}
+    assert report["by_kind"]["k0"] == {
+        "label": 0,
+        "served": 0,
+        "rows": 3,
+        "low": 0.0,
+        "high": pytest.approx(0.5615, abs=1e-4),
+    }
 
 
 @pytest.mark.parametrize(
@@ -118,3 +125,25 @@ def test_bad_data_is_named(
     path.write_text(line + "\n")
     assert main(["eval", kind, "--data", str(path)]) == 2
     assert wrong in capsys.readouterr().err
+
+
+def test_a_stream_is_asked_of_a_full_cache(minilm: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--cached` each question gets the surest cached one; right is the same intent, and evidence can be kept."""
+    kept = [{"text": text, "intent": intent} for text, intent in zip(*rows(TRAIN), strict=True)]
+    fit = [row for row in kept if not unfit(row["text"], "user")]
+    asked = [{"text": f"hi, {row['text']}", "intent": row["intent"]} for row in fit[::4]]
+    asked.append({"text": "what is the tallest mountain of Peru", "intent": "oos"})
+    out, evidence = tmp_path / "rows", tmp_path / "evidence.json"
+    data, cached = written(tmp_path / "data", asked), written(tmp_path / "cached", kept)
+    command = ["eval", "semantic-cache", "--data", data, "--cached", cached, "--json", "--rows", str(out)]
+    assert main([*command, "--write-evidence", str(evidence)]) == 0
+    report, told = json.loads(capsys.readouterr().out), lines(out)
+    assert len(told) == len(asked)
+    assert [row["served"] for row in told] == [True] * (len(asked) - 1) + [False]
+    assert report["hit_rate"]["hits"] == len(asked) - 1
+    assert report["wrong_among_served"]["hits"] == 0
+    assert json.loads(evidence.read_text())["scorer"].startswith(minilm.id)
+    assert main(["eval", "semantic-cache", "--data", data, "--cached", cached]) == 0
+    assert "wrong among served" in capsys.readouterr().out
+    assert main([*command, "--write-evidence", str(tmp_path / "no" / "where")]) == 2
+    assert "cannot write" in capsys.readouterr().err
