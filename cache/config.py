@@ -130,9 +130,11 @@ def _describe_exact(exact: ExactConfig, *, redis: bool) -> list[str]:
     if not redis:
         each = exact.max_bytes_per_tenant
         shared = f"{each} bytes of one tenant" if each is not None else "who holds most gives way"
+        unused = ["exact: near is for what is in Redis, and there is none: it has no effect"] if exact.near else []
         return [
+            *unused,
             f"exact: {exact.ttl:g} s in each process's memory, at most {exact.max_entries} entries, {exact.evict}, "
-            f"{shared}; identical requests wait for each other in each process, and a purge reaches the one that is asked"
+            f"{shared}; identical requests wait for each other in each process, and a purge reaches the one that is asked",
         ]
     lines = [
         f"exact: {exact.ttl:g} s in Redis; max_entries, max_bytes, max_bytes_per_tenant and evict are not applied there, "

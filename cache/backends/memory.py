@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from cache.backends.evict import Order, Policy, order_of
+from cache.backends.largest import Largest
 from cache.stores import ALL, UNLABELLED, Labels, Which
 from gateway.core.clock import Clock
 
@@ -28,17 +29,6 @@ class _Kept(msgspec.Struct, frozen=True, gc=False):
     expires: int
     """Unix nanoseconds, both."""
     labels: Labels
-
-
-class _Share:
-    """What one tenant holds."""
-
-    __slots__ = ("bytes", "count", "order")
-
-    def __init__(self, policy: Policy) -> None:
-        self.order: Order = order_of(policy)
-        self.bytes = 0
-        self.count = 0
 
 
 class MemoryStore:
@@ -59,8 +49,13 @@ class MemoryStore:
         self._max_bytes = max_bytes
         self._most_of_one = min(max_bytes, max_bytes_per_tenant or max_bytes)
         self._policy: Policy = evict
-        self._shares: dict[str, _Share] = {}
         self._entries: dict[str, _Kept] = {}
+        self._orders: dict[str, Order] = {}
+        self._bytes_of: dict[str, int] = {}
+        self._count_of: dict[str, int] = {}
+        """Of each tenant that holds something, all three."""
+        self._most_bytes = Largest(self._bytes_of)
+        self._most_entries = Largest(self._count_of)
         self._bytes = 0
         self._evicted = 0
         self._expired = 0
@@ -73,23 +68,24 @@ class MemoryStore:
             self._drop(id)
             self._expired += 1
             return None
-        self._shares[kept.labels.tenant].order.touch(id)
+        self._orders[kept.labels.tenant].touch(id)
         return kept.value
 
     async def put(self, id: str, value: bytes, ttl: float, labels: Labels = UNLABELLED) -> None:
         if id in self._entries:
             self._drop(id)
-        size = len(value) + _OVERHEAD
-        if not self._has_room(labels.tenant, size):
+        tenant, size = labels.tenant, len(value) + _OVERHEAD
+        if not self._has_room(tenant, size):
             return
         now = self._clock.wall()
         self._entries[id] = _Kept(value, now, now + int(ttl * 1e9), labels)
-        share = self._shares.get(labels.tenant)
-        if share is None:
-            share = self._shares[labels.tenant] = _Share(self._policy)
-        share.order.add(id)
-        share.bytes += size
-        share.count += 1
+        if tenant not in self._orders:
+            self._orders[tenant] = order_of(self._policy)
+        self._orders[tenant].add(id)
+        self._bytes_of[tenant] = self._bytes_of.get(tenant, 0) + size
+        self._count_of[tenant] = self._count_of.get(tenant, 0) + 1
+        self._most_bytes.grew(tenant)
+        self._most_entries.grew(tenant)
         self._bytes += size
 
     async def delete(self, id: str) -> bool:
@@ -119,14 +115,14 @@ class MemoryStore:
             self._expired += 1
 
     async def close(self) -> None:
-        self._entries.clear()
-        self._shares.clear()
+        for held in (self._entries, self._orders, self._bytes_of, self._count_of):
+            held.clear()
         self._bytes = 0
 
     def stats(self) -> Mapping[str, float]:
         return {
             "entries": len(self._entries),
-            "tenants": len(self._shares),
+            "tenants": len(self._orders),
             "bytes": self._bytes,
             "evicted": self._evicted,
             "expired": self._expired,
@@ -136,30 +132,29 @@ class MemoryStore:
         """Makes room for one more entry of `tenant`; false if that would take from a tenant that holds no more than it."""
         if size > self._most_of_one:
             return False
-        share = self._shares.get(tenant)
-        while share is not None and share.count and share.bytes + size > self._most_of_one:
-            self._evict(share)
+        while self._bytes_of.get(tenant, 0) + size > self._most_of_one:
+            self._evict(tenant)
         while self._bytes + size > self._max_bytes:
-            name = max(self._shares, key=lambda name: self._shares[name].bytes + size * (name == tenant))
-            if self._shares[name].bytes < size and tenant not in self._shares:
-                return False  # what would come in is more than what any other holds
-            self._evict(self._shares[name])
+            name, own = self._most_bytes.name(), self._bytes_of.get(tenant, 0)
+            if not own and self._bytes_of[name] < size:
+                return False
+            self._evict(tenant if own and own + size >= self._bytes_of[name] else name)
         while len(self._entries) >= self._max_entries:
-            name = max(self._shares, key=lambda name: self._shares[name].count + (name == tenant))
-            self._evict(self._shares[name])
+            name, own = self._most_entries.name(), self._count_of.get(tenant, 0)
+            self._evict(tenant if own and own + 1 >= self._count_of[name] else name)
         return True
 
-    def _evict(self, share: _Share) -> None:
-        self._drop(share.order.victim())
+    def _evict(self, tenant: str) -> None:
+        self._drop(self._orders[tenant].victim())
         self._evicted += 1
 
     def _drop(self, id: str) -> None:
         kept = self._entries.pop(id)
-        size = len(kept.value) + _OVERHEAD
+        tenant, size = kept.labels.tenant, len(kept.value) + _OVERHEAD
         self._bytes -= size
-        share = self._shares[kept.labels.tenant]
-        share.order.remove(id)
-        share.bytes -= size
-        share.count -= 1
-        if not share.count:
-            del self._shares[kept.labels.tenant]
+        self._orders[tenant].remove(id)
+        self._bytes_of[tenant] -= size
+        self._count_of[tenant] -= 1
+        if not self._count_of[tenant]:
+            for held in (self._orders, self._bytes_of, self._count_of):
+                del held[tenant]

@@ -75,6 +75,7 @@ def test_shares_the_near_tier_and_tags_have_bounds() -> None:
     near = CacheConfig(exact=ExactConfig(near=NearConfig()), tags=("faq",))
     assert problems(near, "c") == []
     assert "for up to 2 s more" in "\n".join(describe(near, redis=True))
+    assert "near is for what is in Redis" in "\n".join(describe(near))
     shares = CacheConfig(exact=ExactConfig(max_bytes_per_tenant=Size(1 << 20)))
     assert "1048576 bytes of one tenant" in "\n".join(describe(shares))
 
