@@ -40,7 +40,7 @@ def report(figures: Figures, quick: bool) -> str:
             "",
             *_table(["text", "ms", "growth", "limit 50 ms"], figures.hostile),
             "",
-            "Streamed answers of 200 chunks of five words through every output check of the default route, CPU of each chunk:",
+            "Streamed answers of 200 chunks of five words through every output check of the default route, CPU by chunk:",
             "",
             *_table(["text", "ms a stream", "p50 µs", "p99 µs", "limit 200 µs"], figures.streams),
             "",

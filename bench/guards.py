@@ -149,11 +149,11 @@ def chunk_row(streams: int, dense: bool) -> list[str]:
 def identity(chunkings: int) -> tuple[int, int]:
     """(chunkings, those after which mask, stream, unmask gave something else than the text). Every tenth is one character
     at a time."""
-    from guardrails.pii import scanner
-    from guardrails.restore import Placeholders, Restorer
-    from guardrails.screen import Finding
-    from guardrails.spans import rewrite
-    from guardrails.vault import Vault
+    from guardrails.asked.screen import Finding
+    from guardrails.finding.spans import rewrite
+    from guardrails.hiding.restore import Placeholders, Restorer
+    from guardrails.hiding.vault import Vault
+    from guardrails.private.pii import scanner
 
     finder = scanner()
     rng = random.Random(7)

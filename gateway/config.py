@@ -277,7 +277,7 @@ def _check_of(check: GuardrailConfig) -> Any:
     """A check as JSON values, with its classifier's files instead of their place."""
     if check.model is None or check.use == "remote":
         return _plain(check)
-    from guardrails.outside import weights_of
+    from guardrails.asking.outside import weights_of
 
     return _plain(msgspec.structs.replace(check, model=weights_of(check.model)))
 

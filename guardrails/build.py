@@ -8,22 +8,22 @@ from typing import NamedTuple
 
 from gateway.core.ports import Transform
 from guardrails.actions import actions_of
-from guardrails.canary import PutCanaries, Unechoed
+from guardrails.answered.canary import PutCanaries, Unechoed
+from guardrails.answered.output import Always, OutputCheck, merged, rules_of
+from guardrails.answered.passing import Passing
+from guardrails.asked.inspecting import Inspect
+from guardrails.asked.inspectors import Scanning
+from guardrails.asked.looking import Look
+from guardrails.asked.masking import Mask
+from guardrails.asked.screen import INLINE, InputCheck, Inspector
+from guardrails.asked.throttling import Throttling
 from guardrails.config import GuardrailConfig
-from guardrails.inspecting import Inspect
-from guardrails.inspectors import Scanning
+from guardrails.finding.scanner import Scanner
+from guardrails.hiding.remask import Remask
+from guardrails.hiding.restoring import Restore
+from guardrails.hiding.unshared import Unshared
 from guardrails.kind import Kind, Tools
 from guardrails.kinds import KINDS
-from guardrails.looking import Look
-from guardrails.masking import Mask
-from guardrails.output import Always, OutputCheck, merged, rules_of
-from guardrails.passing import Passing
-from guardrails.remask import Remask
-from guardrails.restoring import Restore
-from guardrails.scanner import Scanner
-from guardrails.screen import INLINE, InputCheck, Inspector
-from guardrails.throttling import Throttling
-from guardrails.unshared import Unshared
 
 SCOPE = ("latest_turn", "tool_results")
 

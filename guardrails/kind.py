@@ -14,12 +14,12 @@ import msgspec
 
 from gateway.core.clock import Clock, SystemClock
 from gateway.core.ports import Judge, Post, Transform
+from guardrails.asked.looking import Look
+from guardrails.asked.screen import Asking, Cuts, Inspector, Throttle
+from guardrails.asked.throttling import Throttling
+from guardrails.asking.memo import Memo
 from guardrails.config import GuardrailConfig
-from guardrails.looking import Look
-from guardrails.memo import Memo
-from guardrails.scanner import Scanner
-from guardrails.screen import Asking, Cuts, Inspector, Throttle
-from guardrails.throttling import Throttling
+from guardrails.finding.scanner import Scanner
 
 Delivery = Literal["stream", "whole"]
 Encode = Callable[[Sequence[str]], Any]

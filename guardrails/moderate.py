@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from gateway.core.errors import DeadlineExceeded, Unavailable
-from guardrails import toxicity
 from guardrails.injection.check import Injection
+from guardrails.subjects import toxicity
 
 INJECTION = "prompt_injection"
 THRESHOLD = 0.5

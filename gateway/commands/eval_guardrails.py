@@ -76,10 +76,10 @@ def latency(micros: Sequence[float]) -> dict[str, float]:
 
 def _scorer(options: argparse.Namespace) -> tuple[Scores, float]:
     """What gives a text its score, and where it is flagged."""
-    from guardrails import toxicity
     from guardrails.kinds import injection as injection_kind
     from guardrails.kinds import toxicity as toxicity_kind
     from guardrails.kinds.injection import THRESHOLD
+    from guardrails.subjects import toxicity
 
     check = chosen(options, _USE[options.kind])
     own = check.threshold if check is not None else None

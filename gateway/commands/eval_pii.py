@@ -15,7 +15,7 @@ from gateway.commands.eval_guardrails import options as options
 from gateway.commands.scoring import DataError, Say, Told, field, in_parts, millis, percent
 
 if TYPE_CHECKING:
-    from guardrails.scanner import Scanner
+    from guardrails.finding.scanner import Scanner
 
 Labelled = tuple[str, int, int]
 """Type, start, end; in characters."""
@@ -46,9 +46,9 @@ def evaluate(rows: list[dict[str, Any]], options: argparse.Namespace, say: Say) 
 
 def _scanner(options: argparse.Namespace) -> Scanner:
     """The configured check's scanner, or every entity that needs no model; and that for secrets."""
-    from guardrails import pii, secret_tokens
     from guardrails.build import scanner_of
-    from guardrails.scanner import Several
+    from guardrails.finding.scanner import Several
+    from guardrails.private import pii, secret_tokens
 
     check = chosen(options, "pii")
     return Several([scanner_of(check) if check is not None else pii.scanner(pii.ENTITIES), secret_tokens.scanner()])

@@ -39,7 +39,7 @@ class Grams(msgspec.Struct, frozen=True):
 
 
 def grams(text: str) -> Grams:
-    """`text` is already normalised (`guardrails.text.normalised`)."""
+    """`text` is already normalised (`guardrails.reading.text.normalised`)."""
     codes = np.frombuffer((" " + text + " ").encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64)
     buckets: list[I32] = []
     starts: list[np.ndarray[Any, np.dtype[np.int64]]] = []

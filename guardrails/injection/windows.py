@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from guardrails.text import both, normalised
+from guardrails.reading.text import both, normalised
 
 WINDOW = 500
 STRIDE = 400

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from guardrails.brands import Brands
 from guardrails.config import GuardrailConfig
+from guardrails.finding.scanner import Scanner
 from guardrails.kind import BOTH, SCANNED, Kind, always, words
-from guardrails.scanner import Scanner
+from guardrails.subjects.brands import Brands
 
 
 def _scanner(check: GuardrailConfig) -> Scanner:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from guardrails.burst import Bursts
+from guardrails.asked.burst import Bursts
+from guardrails.asked.screen import Throttle
 from guardrails.config import GuardrailConfig
 from guardrails.kind import Kind, Tools, always, words
-from guardrails.screen import Throttle
 
 LIMIT = 20
 WITHIN = 60.0

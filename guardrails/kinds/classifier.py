@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from gateway.core.ports import Transform
-from guardrails.answers import answer_rules
-from guardrails.asking_output import OutputAsking
-from guardrails.classifying import Classifying
+from guardrails.answered.answers import answer_rules
+from guardrails.asked.screen import Asking
+from guardrails.asking.asking_output import OutputAsking
+from guardrails.asking.classifying import Classifying
+from guardrails.asking.outside import classifier_of, classifier_problems, then_problems
 from guardrails.config import GuardrailConfig
 from guardrails.kind import BOTH, Found, Kind, Tools, always, words
-from guardrails.outside import classifier_of, classifier_problems, then_problems
-from guardrails.screen import Asking
 
 CATEGORY = "classifier"
 THRESHOLD = 0.5

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from gateway.core.events import Text
 from gateway.core.ports import Transform
-from guardrails.answers import answer_rules
-from guardrails.asking_output import OutputAsking
+from guardrails.answered.answers import answer_rules
+from guardrails.asking.asking_output import OutputAsking
+from guardrails.asking.grounded import DEFAULT, THRESHOLD, Grounded
+from guardrails.asking.outside import judge_problems, questioner_of, then_problems
 from guardrails.config import GuardrailConfig
-from guardrails.grounded import DEFAULT, THRESHOLD, Grounded
 from guardrails.kind import OUTPUT, Found, Kind, Tools, always, words
-from guardrails.outside import judge_problems, questioner_of, then_problems
 
 CATEGORY = "ungrounded"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.core.exchange import Exchange
-from guardrails.classifying import Classifying
+from guardrails.asked.handover import Triggers, asking_phrases, latest
+from guardrails.asked.screen import CLEAN, Asking, Finding
+from guardrails.asking.classifying import Classifying
+from guardrails.asking.outside import classifier_of, classifier_problems
 from guardrails.config import GuardrailConfig
-from guardrails.handover import Triggers, asking_phrases, latest
+from guardrails.finding.spans import Span
 from guardrails.kind import Found, Kind, Tools, always, words
-from guardrails.outside import classifier_of, classifier_problems
-from guardrails.screen import CLEAN, Asking, Finding
-from guardrails.spans import Span
 
 THRESHOLD = 0.5
 SPAN = "HANDOVER"

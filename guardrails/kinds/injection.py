@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from guardrails.classifying import Classifying
+from guardrails.asked.inspectors import SCORED_INLINE, Scoring
+from guardrails.asked.screen import Asking, Cuts, Inspector
+from guardrails.asking.classifying import Classifying
+from guardrails.asking.judge import ATTACK, AskJudge
+from guardrails.asking.outside import (
+    band_of,
+    band_problems,
+    classifier_of,
+    classifier_problems,
+    judge_problems,
+    questioner_of,
+)
+from guardrails.asking.tiers import Tiers
 from guardrails.config import GuardrailConfig
 from guardrails.injection.check import Injection
-from guardrails.inspectors import SCORED_INLINE, Scoring
-from guardrails.judge import ATTACK, AskJudge
 from guardrails.kind import INPUT, Encode, Kind, Tools, always, words
-from guardrails.outside import band_of, band_problems, classifier_of, classifier_problems, judge_problems, questioner_of
-from guardrails.screen import Asking, Cuts, Inspector
-from guardrails.tiers import Tiers
 
 THRESHOLD = 0.5
 STRICTER = 0.8

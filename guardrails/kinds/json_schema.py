@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gateway.core.ports import Transform
-from guardrails.answers import answer_rules
+from guardrails.answered.answers import answer_rules
+from guardrails.answered.json_schema import CATEGORY, JsonSchema
 from guardrails.config import GuardrailConfig
-from guardrails.json_schema import CATEGORY, JsonSchema
 from guardrails.kind import OUTPUT, Delivery, Kind, Tools, words
 
 

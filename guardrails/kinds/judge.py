@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from gateway.core.ports import Transform
-from guardrails.answers import answer_rules
-from guardrails.asking_output import OutputAsking
+from guardrails.answered.answers import answer_rules
+from guardrails.asked.screen import Asking
+from guardrails.asking.asking_output import OutputAsking
+from guardrails.asking.judge import AskJudge, own_question
+from guardrails.asking.outside import judge_problems, questioner_of, then_problems
 from guardrails.config import GuardrailConfig
-from guardrails.judge import AskJudge, own_question
 from guardrails.kind import BOTH, Found, Kind, Tools, always, words
-from guardrails.outside import judge_problems, questioner_of, then_problems
-from guardrails.screen import Asking
 
 CATEGORY = "policy"
 SPAN = "POLICY"

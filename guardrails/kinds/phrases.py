@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from guardrails.config import GuardrailConfig
+from guardrails.finding.scanner import Scanner
+from guardrails.finding.word_phrases import WordPhrases
 from guardrails.kind import BOTH, SCANNED, Kind, always, words
-from guardrails.scanner import Scanner
-from guardrails.word_phrases import WordPhrases
 
 
 def _scanner(check: GuardrailConfig) -> Scanner:

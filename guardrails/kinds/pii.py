@@ -7,13 +7,13 @@ from functools import lru_cache
 
 import msgspec
 
-from guardrails import pii
 from guardrails.actions import actions_of
 from guardrails.config import NAME, GuardrailConfig
-from guardrails.custom import compile_pattern, crosses
+from guardrails.finding.custom import compile_pattern, crosses
+from guardrails.finding.scanner import Scanner
 from guardrails.kind import BOTH, SCANNED, Delivery, Kind, words
-from guardrails.pii_phone import REGIONS
-from guardrails.scanner import Scanner
+from guardrails.private import pii
+from guardrails.private.pii_phone import REGIONS
 
 
 def _scanner(check: GuardrailConfig) -> Scanner:
@@ -31,7 +31,7 @@ def _made(spec: bytes) -> Scanner:
     wanted = pii.DEFAULT if entities is None else entities
     model = None
     if ner:
-        from guardrails.pii_ner import ner_scanner
+        from guardrails.private.pii_ner import ner_scanner
 
         model = ner_scanner(ner, wanted)
     return pii.scanner(
@@ -112,7 +112,7 @@ def _problems(check: GuardrailConfig) -> Iterator[tuple[str, str]]:
         if region not in pii.KNOWN_REGIONS:
             yield f".regions[{at}]", f"{region!r} is not an ISO 3166 country code such as US or DE"
     if check.ner:
-        from guardrails.pii_ner import missing
+        from guardrails.private.pii_ner import missing
 
         message = missing(check.ner)
         if message:

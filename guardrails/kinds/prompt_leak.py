@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gateway.core.ports import Transform
-from guardrails.canary import canary_of
+from guardrails.answered.canary import canary_of
+from guardrails.answered.leak_scanners import LeakScanners
+from guardrails.answered.output import OutputCheck, rules_of
 from guardrails.config import GuardrailConfig
 from guardrails.kind import OUTPUT, SCANNED, Delivery, Kind, Tools, words
-from guardrails.leak_scanners import LeakScanners
-from guardrails.output import OutputCheck, rules_of
 
 
 def _transform(name: str, check: GuardrailConfig, tools: Tools) -> Transform:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gateway.core.ports import Transform
-from guardrails.answers import answer_rules
+from guardrails.answered.answers import answer_rules
+from guardrails.answered.refusal import CATEGORY, Refusal
+from guardrails.answered.refusal_rules import LANGUAGES, OPENING
 from guardrails.config import GuardrailConfig
 from guardrails.kind import OUTPUT, Delivery, Kind, Tools, words
-from guardrails.refusal import CATEGORY, Refusal
-from guardrails.refusal_rules import LANGUAGES, OPENING
 
 
 def _transform(name: str, check: GuardrailConfig, tools: Tools) -> Transform:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from gateway.core.ports import Transform
-from guardrails.answers import answer_rules
-from guardrails.asking_output import OutputAsking
+from guardrails.answered.answers import answer_rules
+from guardrails.asked.screen import Asking
+from guardrails.asking.asking_output import OutputAsking
+from guardrails.asking.outside import at_once_problems, then_problems, url_problem
+from guardrails.asking.remote import AT_ONCE, OpenAIForm, PlainForm, Remote, RemoteRules, Spoken
 from guardrails.config import GuardrailConfig
 from guardrails.kind import BOTH, Found, Kind, Tools, always, words
-from guardrails.outside import at_once_problems, then_problems, url_problem
-from guardrails.remote import AT_ONCE, OpenAIForm, PlainForm, Remote, RemoteRules, Spoken
-from guardrails.screen import Asking
 
 CATEGORY = "moderation"
 

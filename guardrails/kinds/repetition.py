@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.core.ports import Transform
-from guardrails.answers import answer_rules
+from guardrails.answered.answers import answer_rules
+from guardrails.answered.repetition import CATEGORY, CHARS, REPEATS, Repetition
+from guardrails.answered.runaway import PERIOD
 from guardrails.config import GuardrailConfig
 from guardrails.kind import OUTPUT, Delivery, Kind, Tools, words
-from guardrails.repetition import CATEGORY, CHARS, REPEATS, Repetition
-from guardrails.runaway import PERIOD
 
 
 def _transform(name: str, check: GuardrailConfig, tools: Tools) -> Transform:

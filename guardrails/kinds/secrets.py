@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from guardrails import secret_tokens
 from guardrails.config import GuardrailConfig
+from guardrails.finding.scanner import Scanner
 from guardrails.kind import BOTH, SCANNED, Kind, always, words
-from guardrails.scanner import Scanner
+from guardrails.private import secret_tokens
 
 
 def _scanner(check: GuardrailConfig) -> Scanner:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from gateway.core.ports import Transform
-from guardrails.answers import answer_rules
+from guardrails.answered.answers import answer_rules
+from guardrails.answered.tool_schema import CATEGORY, ToolSchema
 from guardrails.config import GuardrailConfig
 from guardrails.kind import OUTPUT, Delivery, Kind, Tools, words
-from guardrails.tool_schema import CATEGORY, ToolSchema
 
 
 def _transform(name: str, check: GuardrailConfig, tools: Tools) -> Transform:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from gateway.core.events import Text
 from gateway.core.ports import Transform
-from guardrails.answers import answer_rules
-from guardrails.asking_output import OutputAsking
+from guardrails.answered.answers import answer_rules
+from guardrails.asked.in_pool import InPool
+from guardrails.asking.asking_output import OutputAsking
 from guardrails.config import CHECK_NAME, GuardrailConfig
-from guardrails.in_pool import InPool
 from guardrails.kind import BOTH, Delivery, Kind, Tools, words
-from guardrails.topics import MOST, SMALL_TALK, THRESHOLD, Topics
+from guardrails.subjects.topics import MOST, SMALL_TALK, THRESHOLD, Topics
 
 CATEGORY = "topic"
 FEWEST, MOST_EXAMPLES = 2, 500

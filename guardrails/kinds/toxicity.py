@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.core.ports import Transform
-from guardrails import toxicity
-from guardrails.answers import answer_rules
-from guardrails.asking_output import OutputAsking
-from guardrails.classifying import Classifying
+from guardrails.answered.answers import answer_rules
+from guardrails.asked.inspectors import Scanning
+from guardrails.asked.screen import Asking, Inspector
+from guardrails.asking.asking_output import OutputAsking
+from guardrails.asking.classifying import Classifying
+from guardrails.asking.outside import classifier_of, classifier_problems
 from guardrails.config import GuardrailConfig
-from guardrails.inspectors import Scanning
+from guardrails.finding.scanner import Scanner
 from guardrails.kind import BOTH, SCANNED, Delivery, Kind, Tools, words
-from guardrails.outside import classifier_of, classifier_problems
-from guardrails.scanner import Scanner
-from guardrails.screen import Asking, Inspector
+from guardrails.subjects import toxicity
 
 CATEGORY = "toxicity"
 SPAN = "TOXICITY"

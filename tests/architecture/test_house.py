@@ -98,7 +98,7 @@ FENCES = {
     "litestar": ("gateway/http/", "gateway/console/", "gateway/app"),
     "redis": ("cache/backends/", "gateway/admission/"),
     "qdrant_client": ("cache/backends/",),
-    "presidio_analyzer": ("guardrails/pii",),
+    "presidio_analyzer": ("guardrails/private/pii",),
     "opentelemetry": ("gateway/telemetry/",),
     "httpx": ("gateway/providers/http",),
     "pyreqwest": ("gateway/providers/http",),

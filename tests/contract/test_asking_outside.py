@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway import config as configuration
-from guardrails import asking_kept, looking, onnx_classifier, questioner, remote
-from guardrails.grounded import THRESHOLD
+from guardrails.asked import looking
+from guardrails.asking import asking_kept, onnx_classifier, questioner, remote
+from guardrails.asking.grounded import THRESHOLD
 from tests.fixtures.onnx_model import classifier
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/asking-outside.md").read_text("utf-8")

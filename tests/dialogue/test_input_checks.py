@@ -13,11 +13,11 @@ import msgspec
 import pytest
 
 from gateway.telemetry import logs
+from guardrails.asked.inspecting import Inspect
+from guardrails.asked.looking import FAILURES
+from guardrails.asked.screen import CLEAN, Finding
+from guardrails.finding.spans import Span
 from guardrails.injection.check import Injection
-from guardrails.inspecting import Inspect
-from guardrails.looking import FAILURES
-from guardrails.screen import CLEAN, Finding
-from guardrails.spans import Span
 from tests.dialogue.test_routes import PASSWORD, desk, warm
 from tests.fixtures.gateway import WAIT, Converse, Reply, Talk
 from tests.fixtures.raw_client import CHAT, MESSAGES

@@ -14,13 +14,13 @@ from gateway.core.exchange import Exchange
 from gateway.core.secret import Secret
 from gateway.providers.http_client import HttpClient
 from gateway.providers.post import Poster
+from guardrails.asked.looking import FAILURES
+from guardrails.asked.screen import CLEAN
+from guardrails.asking.not_scanned import NotScanned
+from guardrails.asking.remote import MOST_CHARS, MOST_TEXTS, OpenAIForm, PlainForm, Remote, RemoteRules
 from guardrails.build import build, tools_alone
 from guardrails.config import GuardrailConfig
 from guardrails.kind import Tools
-from guardrails.looking import FAILURES
-from guardrails.not_scanned import NotScanned
-from guardrails.remote import MOST_CHARS, MOST_TEXTS, OpenAIForm, PlainForm, Remote, RemoteRules
-from guardrails.screen import CLEAN
 from tests.fixtures.guard_world import answer, blocked, exchange_of, text_of, through
 from tests.fixtures.upstream_server import Peer, RawServer, until, whole
 

@@ -21,11 +21,11 @@ from gateway.core.events import (
     Usage,
 )
 from gateway.core.exchange import Exchange
-from guardrails.answers import AnswerRules
-from guardrails.asking_kept import LEAST
-from guardrails.asking_output import OutputAsking
-from guardrails.screen import Finding
-from guardrails.spans import Span
+from guardrails.answered.answers import AnswerRules
+from guardrails.asked.screen import Finding
+from guardrails.asking.asking_kept import LEAST
+from guardrails.asking.asking_output import OutputAsking
+from guardrails.finding.spans import Span
 from tests.fixtures.guard_world import blocked, exchange_of, through
 
 BAD = "forbidden"

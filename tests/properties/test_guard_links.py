@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.events import Event, Text, ToolCall, Unknown
-from guardrails.link_hosts import Allowed
-from guardrails.restore import Placeholders, Restorer
-from guardrails.restoring import Restore
-from guardrails.vault import VAULT, Vault
+from guardrails.hiding.link_hosts import Allowed
+from guardrails.hiding.restore import Placeholders, Restorer
+from guardrails.hiding.restoring import Restore
+from guardrails.hiding.vault import VAULT, Vault
 from tests.fixtures.guard_world import answer, arguments_of, call, exchange_of, text_of, through
 
 EMAIL = "bob@example.com"

@@ -12,15 +12,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from presidio_analyzer.predefined_recognizers import CreditCardRecognizer, IbanRecognizer, UsSsnRecognizer
 
-from guardrails import pii, pii_import, secret_tokens
-from guardrails.link_hosts import Allowed
-from guardrails.pii_numbering import Numbering
-from guardrails.pii_phone import REGIONS
-from guardrails.pii_presidio import _IBANS, _registered, luhn
-from guardrails.restore import Placeholders, Restorer
-from guardrails.scanner import Several
-from guardrails.spans import rewrite
-from guardrails.vault import Vault, blanked, unescaped
+from guardrails.finding.scanner import Several
+from guardrails.finding.spans import rewrite
+from guardrails.hiding.link_hosts import Allowed
+from guardrails.hiding.restore import Placeholders, Restorer
+from guardrails.hiding.vault import Vault, blanked, unescaped
+from guardrails.private import pii, pii_import, secret_tokens
+from guardrails.private.pii_numbering import Numbering
+from guardrails.private.pii_phone import REGIONS
+from guardrails.private.pii_presidio import _IBANS, _registered, luhn
 
 NUMBERS = Numbering(REGIONS)
 FORMATS = {**pii_import.load().ibans, **{country: _registered(country, form) for country, form in _IBANS.items()}}

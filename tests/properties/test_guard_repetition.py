@@ -7,7 +7,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrails.runaway import STEP, Runaway
+from guardrails.answered.runaway import STEP, Runaway
 
 PIECE = st.text("ab \n", min_size=1, max_size=40)
 

@@ -12,9 +12,9 @@ from gateway.core.events import Event, Reasoning, Text
 from gateway.core.ports import Transform
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
-from guardrails.own_values import OwnValues, folded
-from guardrails.spans import Span
-from guardrails.window import Window
+from guardrails.finding.spans import Span
+from guardrails.finding.window import Window
+from guardrails.hiding.own_values import OwnValues, folded
 from tests.fixtures.guard_world import answer, arguments_of, call, exchange_of, screened, text_of, through
 
 CONFIG = {

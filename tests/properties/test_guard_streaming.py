@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from gateway.core.events import ChoiceFinished, Event, Finished, Reasoning, Started, Text, ToolCall
 from gateway.core.exchange import Exchange
 from gateway.core.ports import Transform
+from guardrails.answered.output import OutputChecks
 from guardrails.build import Guards, build
 from guardrails.config import GuardrailConfig
-from guardrails.output import OutputChecks
-from guardrails.restore import restore
-from guardrails.vault import VAULT
+from guardrails.hiding.restore import restore
+from guardrails.hiding.vault import VAULT
 from tests.fixtures.guard_world import answer, arguments_of, blocked, call, exchange_of, screened, text_of, through
 
 CONFIG = {

@@ -7,10 +7,10 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrails.restore import Placeholders, Restorer, restore
-from guardrails.masking import masked
-from guardrails.spans import Span
-from guardrails.vault import Vault, blanked, escaped, unescaped
+from guardrails.asked.masking import masked
+from guardrails.finding.spans import Span
+from guardrails.hiding.restore import Placeholders, Restorer, restore
+from guardrails.hiding.vault import Vault, blanked, escaped, unescaped
 
 KINDS = ("EMAIL_ADDRESS", "PERSON", "API_KEY")
 SURROUND = st.text(st.sampled_from('[]\\_ \n1AEMIL_DRSaemildrs"é[[]]'), max_size=20)

@@ -7,8 +7,8 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrails.automaton import Phrases
-from guardrails.word_phrases import WordPhrases
+from guardrails.finding.automaton import Phrases
+from guardrails.finding.word_phrases import WordPhrases
 
 LISTED = [
     "project bluebird", "bluebird", "bird in the hand", "ﬁsh", "hand over", "i'll hurt you", "a$$", "$lut one", "one two", "two three four",

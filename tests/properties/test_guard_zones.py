@@ -7,8 +7,8 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrails import pii, secret_tokens
-from guardrails.zones import Zones
+from guardrails.finding.zones import Zones
+from guardrails.private import pii, secret_tokens
 
 WORDS = (  # noqa: SIM905
     "hello the key api_key secret = : token abc 4111 1111 +1 212 555 0123 ext 12 bob@example.com a.b x text next GB29 NWBK "

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardrails.reading.text import decoded, normalised
 from guardrails.redteam.mutations import MUTATIONS
-from guardrails.text import decoded, normalised
 
 TEXTS = st.text(alphabet=string.ascii_letters + string.digits + string.punctuation + " \näéßñ日", max_size=200)
 SEEDS = st.integers(0, 2**32)

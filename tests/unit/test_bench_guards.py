@@ -9,8 +9,8 @@ import pytest
 from bench import guards
 from bench.guard_report import Figures, report
 from bench.guard_texts import hostile, prose
-from guardrails import pii
 from guardrails.config import GuardrailConfig, problems
+from guardrails.private import pii
 
 
 def test_texts_have_the_size_and_the_kind_that_they_are_named_by() -> None:

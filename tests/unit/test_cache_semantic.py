@@ -14,7 +14,9 @@ DRESSED = "Hello! what is the capital of peru, please"
 
 
 async def started(embed: TrigramEmbed, *, exact: bool = False, threshold: float = 0.9) -> Caches:
-    config = CacheConfig(exact=ExactConfig() if exact else None, semantic=SemanticConfig(threshold=threshold, evidence="assume"))
+    config = CacheConfig(
+        exact=ExactConfig() if exact else None, semantic=SemanticConfig(threshold=threshold, evidence="assume")
+    )
     caches = build({"default": config}, secret=SECRET, clock=ManualClock(), embed=embed)
     await caches.start()
     return caches

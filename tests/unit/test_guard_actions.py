@@ -9,7 +9,7 @@ import pytest
 from gateway.core.exchange import Exchange
 from guardrails.build import build
 from guardrails.config import GuardrailConfig, problems
-from guardrails.vault import VAULT
+from guardrails.hiding.vault import VAULT
 from tests.fixtures.guard_world import exchange_of, said, screened
 
 CARD = "4111 1111 1111 1111"

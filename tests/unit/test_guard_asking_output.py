@@ -26,13 +26,13 @@ from gateway.core.events import (
     Usage,
 )
 from gateway.core.exchange import Exchange
-from guardrails.answers import AnswerRules
-from guardrails.asking_kept import LEAST, MOST, OVERLAP
-from guardrails.asking_output import OutputAsking
-from guardrails.looking import FAILURES, REST
-from guardrails.not_scanned import NotScanned
-from guardrails.screen import CLEAN, Finding
-from guardrails.spans import Span
+from guardrails.answered.answers import AnswerRules
+from guardrails.asked.looking import FAILURES, REST
+from guardrails.asked.screen import CLEAN, Finding
+from guardrails.asking.asking_kept import LEAST, MOST, OVERLAP
+from guardrails.asking.asking_output import OutputAsking
+from guardrails.asking.not_scanned import NotScanned
+from guardrails.finding.spans import Span
 from tests.fixtures.guard_world import answer, blocked, call, exchange_of, text_of, through
 
 BAD = "forbidden"

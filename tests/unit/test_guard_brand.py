@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrails.brands import Brands, forms
 from guardrails.build import build
 from guardrails.config import GuardrailConfig, problems
+from guardrails.subjects.brands import Brands, forms
 from tests.fixtures.guard_world import answer, blocked, exchange_of, text_of, through
 from tests.properties.test_guard_window import through as spans_through
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from gateway.core.clock import ManualClock
 from gateway.core.errors import CheckFailed, RateLimited
 from gateway.core.exchange import Exchange, Principal
+from guardrails.asked.burst import MOST_CALLERS, MOST_PROMPTS, Bursts, signature
+from guardrails.asked.screen import InputCheck
 from guardrails.build import build
-from guardrails.burst import MOST_CALLERS, MOST_PROMPTS, Bursts, signature
 from guardrails.config import GuardrailConfig, problems
 from guardrails.kind import Tools
-from guardrails.screen import InputCheck
 from tests.fixtures.guard_world import exchange_of, inspect_of, screened
 from tests.unit.test_guard_looking import a_check
 

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from guardrails.classifying import RULE, Classifying
-from guardrails.not_scanned import NotScanned
-from guardrails.onnx_classifier import BLOCK, BLOCK_OVERLAP, ClassifierError, OnnxClassifier
-from guardrails.screen import Finding
+from guardrails.asked.screen import Finding
+from guardrails.asking.classifying import RULE, Classifying
+from guardrails.asking.not_scanned import NotScanned
+from guardrails.asking.onnx_classifier import BLOCK, BLOCK_OVERLAP, ClassifierError, OnnxClassifier
 from tests.fixtures.guard_world import exchange_of
 from tests.fixtures.onnx_model import classifier
 

@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 import pytest
 
+from guardrails.answered.output import OutputChecks
 from guardrails.build import build
 from guardrails.config import GuardrailConfig, Use, problems
 from guardrails.describe import describe
 from guardrails.kinds import KINDS
-from guardrails.output import OutputChecks
 from tests.fixtures.guard_world import exchange_of
 
 FINE: dict[str, Any] = {

@@ -7,9 +7,9 @@ from functools import cache
 
 import pytest
 
-from guardrails import pii, secret_tokens
-from guardrails.automaton import Phrases
-from guardrails.scanner import Scanner, Several
+from guardrails.finding.automaton import Phrases
+from guardrails.finding.scanner import Scanner, Several
+from guardrails.private import pii, secret_tokens
 
 SIZE = 65_536
 MOST = 0.25

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway import config as configuration
-from guardrails.json_flaws import FLAWS
+from guardrails.answered.json_flaws import FLAWS
+from guardrails.answered.refusal_rules import LANGUAGES
 from guardrails.kinds import KINDS
-from guardrails.refusal_rules import LANGUAGES
 
 PAGE = Path(__file__).parents[2] / "docs" / "answer-checks.md"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from guardrails.anger import anger
-from guardrails.handover import Triggers, asking_phrases, turns
+from guardrails.asked.anger import anger
+from guardrails.asked.handover import Triggers, asking_phrases, turns
 from tests.fixtures.guard_world import exchange_of
 
 ANGRY = [

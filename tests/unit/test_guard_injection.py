@@ -24,7 +24,7 @@ from guardrails.injection.onnx_encoder import opened
 from guardrails.injection.rules import Rules, read_rules
 from guardrails.injection.samples import Example
 from guardrails.injection.windows import WINDOW, reading, windows
-from guardrails.text import normalised
+from guardrails.reading.text import normalised
 
 CHECK = Injection()
 

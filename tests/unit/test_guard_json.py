@@ -11,14 +11,14 @@ import pytest
 
 from gateway.core.errors import CheckFailed
 from gateway.core.events import Blocked, Event, Reasoning, Started, Text, ToolCall
-from guardrails.answers import AnswerRules
+from guardrails.answered.answers import AnswerRules
+from guardrails.answered.json_flaws import FLAWS
+from guardrails.answered.json_repair import repair
+from guardrails.answered.json_schema import CATEGORY, JsonSchema
+from guardrails.answered.json_validate import Unusable, Validators
+from guardrails.answered.schema_source import wanted
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
-from guardrails.json_flaws import FLAWS
-from guardrails.json_repair import repair
-from guardrails.json_schema import CATEGORY, JsonSchema
-from guardrails.json_validate import Unusable, Validators
-from guardrails.schema_source import wanted
 from tests.fixtures.guard_world import answer, blocked, call, exchange_of, text_of, through
 
 PERSON = {

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import UpstreamFailed
 from gateway.core.exchange import Exchange, Principal
-from guardrails.grounded import SYSTEM, Grounded, context_of, share_of
-from guardrails.judge import ATTACK, AskJudge, own_question
-from guardrails.memo import Memo
-from guardrails.not_scanned import NotScanned
-from guardrails.questioner import MOST_CHARS, Questioner, fenced, only_object, unmarked, yes_or_no
-from guardrails.screen import CLEAN, Finding
-from guardrails.sentences import sentences
-from guardrails.spans import Span
-from guardrails.tiers import MOST_TEXTS, Tiers
+from guardrails.asked.screen import CLEAN, Finding
+from guardrails.asking.grounded import SYSTEM, Grounded, context_of, share_of
+from guardrails.asking.judge import ATTACK, AskJudge, own_question
+from guardrails.asking.memo import Memo
+from guardrails.asking.not_scanned import NotScanned
+from guardrails.asking.questioner import MOST_CHARS, Questioner, fenced, only_object, unmarked, yes_or_no
+from guardrails.asking.tiers import MOST_TEXTS, Tiers
+from guardrails.finding.spans import Span
+from guardrails.reading.sentences import sentences
 from tests.fixtures.guard_world import exchange_of
 
 MARKS = ("<|", "<｜", "<s>", "</s>", "<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>", "<<SYS>>", "<</SYS>>", "[INST]",

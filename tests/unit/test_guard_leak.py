@@ -6,8 +6,8 @@ import pytest
 
 from gateway.core.events import Blocked
 from gateway.core.marking import MARK
+from guardrails.answered.canary import LENGTH, canary_of
 from guardrails.build import build, tools_alone
-from guardrails.canary import LENGTH, canary_of
 from guardrails.config import GuardrailConfig, problems
 from guardrails.kind import Tools
 from tests.fixtures.guard_world import answer, blocked, exchange_of, said, text_of, through

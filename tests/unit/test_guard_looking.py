@@ -16,13 +16,13 @@ from gateway.core.clock import ManualClock, SystemClock
 from gateway.core.errors import CheckFailed
 from gateway.core.exchange import Exchange, Principal
 from guardrails.actions import Actions
-from guardrails.inspecting import Inspect
-from guardrails.looking import FAILURES, GRACE, REST, Look
-from guardrails.masking import Mask
-from guardrails.not_scanned import NotScanned
-from guardrails.remembering import Memory, digest
-from guardrails.screen import CLEAN, INLINE, Cuts, Finding, InputCheck
-from guardrails.spans import Span
+from guardrails.asked.inspecting import Inspect
+from guardrails.asked.looking import FAILURES, GRACE, REST, Look
+from guardrails.asked.masking import Mask
+from guardrails.asked.remembering import Memory, digest
+from guardrails.asked.screen import CLEAN, INLINE, Cuts, Finding, InputCheck
+from guardrails.asking.not_scanned import NotScanned
+from guardrails.finding.spans import Span
 from tests.fixtures.guard_world import exchange_of, inspect_of, said
 
 WAIT = 10.0

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from guardrails import pii
-from guardrails.pii_ner import missing, ner_scanner
+from guardrails.private import pii
+from guardrails.private.pii_ner import missing, ner_scanner
 
 BIO = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-MISC", "I-MISC"]
 BILOU = ["O", "B-PER", "I-PER", "L-PER", "U-PER", "U-GPE"]

@@ -20,12 +20,12 @@ from gateway.core.events import (
 )
 from gateway.core.response import said as canned
 from guardrails.actions import Actions
+from guardrails.answered.output import OutputCheck, OutputRules
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
-from guardrails.output import OutputCheck, OutputRules
-from guardrails.restoring import Restore
-from guardrails.spans import Span
-from guardrails.vault import VAULT, Vault
+from guardrails.finding.spans import Span
+from guardrails.hiding.restoring import Restore
+from guardrails.hiding.vault import VAULT, Vault
 from tests.fixtures.guard_world import answer, blocked, exchange_of, screened, text_of, through
 
 CONFIG = {

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from guardrails import pii, pii_import
-from guardrails.pii_ner import missing, ner_scanner
-from guardrails.pii_presidio import known_ending, tlds
-from guardrails.pii_url import Url
-from guardrails.zones import Gate
+from guardrails.finding.zones import Gate
+from guardrails.private import pii, pii_import
+from guardrails.private.pii_ner import missing, ner_scanner
+from guardrails.private.pii_presidio import known_ending, tlds
+from guardrails.private.pii_url import Url
 
 
 def found(text: str, *entities: str) -> list[tuple[str, str]]:
@@ -156,7 +156,7 @@ def test_presidio_comes_without_spacy_and_leaves_no_trace() -> None:
     """After the scanner is built neither spaCy nor a half-imported Presidio is in the process, and the whole one still
     imports."""
     code = (
-        "import sys; from guardrails import pii; pii.find('a@b.example');"
+        "import sys; from guardrails.private import pii; pii.find('a@b.example');"
         "print([m for m in sys.modules if m.split('.')[0] in ('spacy', 'presidio_analyzer', 'pydantic')]);"
         "import presidio_analyzer as p; print(p.AnalyzerEngine.__name__, 'spacy' in sys.modules)"
     )
@@ -167,7 +167,7 @@ def test_presidio_that_is_already_there_is_used() -> None:
     """If the whole package was imported first, its own classes are taken and it stays as it was."""
     code = (
         "import sys, presidio_analyzer; from presidio_analyzer.predefined_recognizers import MacAddressRecognizer as E;"
-        "from guardrails import pii_import; print(pii_import.load().mac is E, 'presidio_analyzer' in sys.modules)"
+        "from guardrails.private import pii_import; print(pii_import.load().mac is E, 'presidio_analyzer' in sys.modules)"
     )
     assert _python(code) == "True True"
 

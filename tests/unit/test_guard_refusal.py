@@ -20,10 +20,10 @@ from gateway.core.events import (
     ToolCall,
     Unknown,
 )
+from guardrails.answered.refusal import SHORT, opening
+from guardrails.answered.refusal_rules import LANGUAGES, OPENING, read_rules, refuses
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
-from guardrails.refusal import SHORT, opening
-from guardrails.refusal_rules import LANGUAGES, OPENING, read_rules, refuses
 from tests.fixtures.guard_world import answer, blocked, exchange_of, text_of, through
 
 CONFIG = {

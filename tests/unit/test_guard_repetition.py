@@ -8,9 +8,9 @@ import hashlib
 import pytest
 
 from gateway.core.events import Blocked, ChoiceFinished, Event, Finished, Reasoning, Started, Text, ToolCall
+from guardrails.answered.runaway import Runaway
 from guardrails.build import build
 from guardrails.config import GuardrailConfig, problems
-from guardrails.runaway import Runaway
 from tests.fixtures.guard_world import answer, arguments_of, blocked, exchange_of, text_of, through
 
 CONFIG = {

@@ -14,13 +14,13 @@ from gateway.core.events import ChoiceFinished, Event, Finished, Reasoning, Star
 from gateway.core.exchange import Exchange
 from gateway.core.reveal import REVEAL
 from gateway.dialects.registry import dialects
+from guardrails.answered.tracks import MAX_HELD
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
-from guardrails.json_spelling import spoken
-from guardrails.own_values import OwnValues, folded
-from guardrails.reveal import REVEALING
-from guardrails.tracks import MAX_HELD
-from guardrails.vault import VAULT
+from guardrails.hiding.own_values import OwnValues, folded
+from guardrails.hiding.reveal import REVEALING
+from guardrails.hiding.vault import VAULT
+from guardrails.reading.json_spelling import spoken
 from tests.fixtures.guard_world import answer, arguments_of, call, exchange_of, said, screened, text_of, through
 
 CONFIG = {

@@ -15,14 +15,14 @@ from gateway.core.errors import CheckFailed
 from gateway.core.exchange import Exchange
 from gateway.embedding.minilm import MiniLM
 from guardrails.actions import Actions
+from guardrails.asked.inspecting import Inspect
+from guardrails.asked.inspectors import BLOCK, Scanning
+from guardrails.asked.screen import INLINE, Finding, InputCheck, chosen
 from guardrails.build import build, scanner_of
 from guardrails.config import GuardrailConfig
-from guardrails.inspecting import Inspect
-from guardrails.inspectors import BLOCK, Scanning
+from guardrails.finding.spans import Span
+from guardrails.hiding.vault import VAULT
 from guardrails.kind import Tools
-from guardrails.screen import INLINE, Finding, InputCheck, chosen
-from guardrails.spans import Span
-from guardrails.vault import VAULT
 from tests.fixtures import guard_world as world
 from tests.fixtures.guard_world import exchange_of, inspect_of, said
 

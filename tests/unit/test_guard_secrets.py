@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from guardrails import secret_tokens
-from guardrails.link_hosts import Allowed, own_hosts
-from guardrails.restore import Placeholders, Restorer, restore
-from guardrails.secret_tokens import entropy, looks_secret
-from guardrails.spans import rewrite
-from guardrails.vault import Vault
+from guardrails.finding.spans import rewrite
+from guardrails.hiding.link_hosts import Allowed, own_hosts
+from guardrails.hiding.restore import Placeholders, Restorer, restore
+from guardrails.hiding.vault import Vault
+from guardrails.private import secret_tokens
+from guardrails.private.secret_tokens import entropy, looks_secret
 from tests.fixtures.guard_world import exchange_of
 
 SCANNER = secret_tokens.scanner()

@@ -12,12 +12,12 @@ from gateway.core.errors import CheckFailed
 from gateway.core.events import Blocked, ChoiceFinished, Event, Finished, Frame, Reasoning, Started, Text, ToolCall
 from gateway.core.exchange import Exchange
 from gateway.pipeline.stream import Stream
-from guardrails import streaming, tracks
 from guardrails.actions import Actions
+from guardrails.answered import streaming, tracks
+from guardrails.answered.output import Always, OutputCheck, OutputChecks, OutputRules
 from guardrails.build import Guards, build
 from guardrails.config import GuardrailConfig
-from guardrails.output import Always, OutputCheck, OutputChecks, OutputRules
-from guardrails.spans import Span
+from guardrails.finding.spans import Span
 from tests.fixtures.dialects import DIALECTS
 from tests.fixtures.guard_wire import Way, asked, deliver, exchange_for, payloads, spoken
 from tests.fixtures.guard_world import answer, blocked, call, exchange_of, text_of, through

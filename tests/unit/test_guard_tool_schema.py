@@ -8,9 +8,9 @@ import pytest
 
 from gateway.core.errors import CheckFailed
 from gateway.core.events import Blocked, ChoiceFinished, Event, Finished, Reasoning, Started, Text, ToolCall
+from guardrails.answered.tool_source import tools_of
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
-from guardrails.tool_source import tools_of
 from tests.fixtures.guard_world import arguments_of, blocked, exchange_of, through
 
 SCHEMA = {

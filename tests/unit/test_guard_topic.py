@@ -16,7 +16,7 @@ from gateway.embedding.minilm import MiniLM
 from guardrails.build import build
 from guardrails.config import GuardrailConfig, problems
 from guardrails.kind import Tools
-from guardrails.topics import MOST, PASSAGE, Topics, passages
+from guardrails.subjects.topics import MOST, PASSAGE, Topics, passages
 from tests.fixtures.guard_world import answer, blocked, exchange_of, text_of, through
 
 EXAMPLES = {

@@ -10,7 +10,7 @@ import pytest
 from guardrails.build import build
 from guardrails.config import GuardrailConfig, problems
 from guardrails.describe import describe
-from guardrails.toxicity import CATEGORIES, entries, rate, read_entries
+from guardrails.subjects.toxicity import CATEGORIES, entries, rate, read_entries
 from tests.fixtures.guard_world import answer, blocked, exchange_of, screened, text_of, through
 
 HARMLESS = [

@@ -1,0 +1,1 @@
+"""The output side: answers while they come, and as wholes."""

@@ -1,0 +1,1 @@
+"""Spans: what a scanner is, and the machines that scanners are made of."""

@@ -1,0 +1,1 @@
+"""Private data and secrets: what they look like."""

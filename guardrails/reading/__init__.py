@@ -1,0 +1,1 @@
+"""How a text is to be read: normalised, decoded, without what nobody sees, sentence by sentence."""
