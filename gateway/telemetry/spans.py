@@ -128,6 +128,9 @@ class SpanMaker:
         own: tuple[tuple[str, Value | None], ...] = (
             (names.EXCHANGE_ID, receipt.id),
             (names.INTENT_SCORE, receipt.intent_score),
+            (names.TIER, receipt.tier),
+            (names.TIER_SCORE, receipt.tier_score),
+            (names.LEFT_OUT, receipt.left_out),
             (names.CACHE_SIMILARITY, receipt.cache_similarity),
             (names.GUARDRAILS, tuple(verdict.header for verdict in receipt.verdicts)),
             (names.OVERHEAD_MS, receipt.overhead / 1e6 if receipt.overhead is not None else None),
