@@ -48,7 +48,10 @@ class Tiers:
         if large:
             self._remember(key, exchange.clock.now())
         else:
-            large = not serves(self._small.models[0], request, self._context)
+            small = self._small.models[0]
+            large = not serves(small, request, self._context)
+            if large:
+                exchange.left_out.append(f"{small.alias}: capabilities or context_window")
         exchange.tier = "large" if large else "small"
         return self._large if large else self._small
 

@@ -62,7 +62,6 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds without content after which a second call is made beside the first; None: never."""
     on_failure: tuple[str, ...] = ()
     on_context_overflow: tuple[str, ...] = ()
-    context_window: int | None = None
     price: Price | None = None
 
 

@@ -93,7 +93,6 @@ def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig
         hedge_after=model.hedge.after if model.hedge else None,
         on_failure=tuple(model.on_failure),
         on_context_overflow=tuple(model.on_context_overflow),
-        context_window=model.context_window,
         price=model.price,
     )
 

@@ -234,6 +234,7 @@ async def test_a_picture_rises_to_the_model_that_sees(talk: Converse) -> None:
         t.spare.script("smart-1", ["a cat"])
         reply = await t.send({"model": "auto", "messages": [{"role": "user", "content": [IMAGE]}]})
         assert (reply.text, reply.header("tier"), reply.header("model")) == ("a cat", "large", "smart")
+        assert (await t.receipt()).left_out == ("fast: capabilities or context_window",)
 
 
 # --- cost against the baseline

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.configuring.convert import convert
-from gateway.core.plan import ModelPlan, Price, Timeouts
+from gateway.core.plan import ModelPlan, Price, Target, Timeouts
 from gateway.core.secret import Secret
 from gateway.dialects.registry import dialects
 from gateway.providers.build import build, plans
@@ -73,7 +73,7 @@ def test_the_contracts_example_is_accepted() -> None:
     assert [endpoint.label for endpoint in upstreams["gpu"].endpoints.all] == ["10.0.0.1:8000", "10.0.0.2:8000"]
     plan: ModelPlan = plans(models, providers)["fast"]
     assert plan.timeouts == Timeouts(connect=5, ttft=5, idle=20, total=120)
-    assert (plan.attempts, plan.max_wait, plan.context_window) == (3, 10, 32768)
+    assert (plan.attempts, plan.max_wait, plan.targets[0].context_window) == (3, 10, 32768)
     assert (plan.hedge_after, plans(models, providers)["smart"].hedge_after) == (2.0, None)
     assert [target.weight for target in plan.targets] == [9, 1]
     assert [target.price and target.price.output for target in plan.targets] == [None, 0.6]
@@ -181,3 +181,27 @@ def test_nothing_configured_is_told() -> None:
     """An empty section says that it needs an entry."""
     assert provider_problems({}, dialects())[0][0] == "providers"
     assert model_problems({}, {})[0][0] == "models"
+
+
+def test_the_nearest_word_on_a_target_holds() -> None:
+    """Window and capabilities: the target's own, else its model's, else its provider's or the table's, else unknown."""
+    providers = {
+        "named": read(ProviderConfig, {"type": "openai", "api_key": "sk-test", "capabilities": ["tools"]}),
+        "plain": GPU,
+        "known": read(ProviderConfig, {"type": "anthropic", "api_key": "sk-test"}),
+    }
+
+    def target(provider: str, name: str = "m", own: dict[str, Any] | None = None, **model: Any) -> Target:
+        value = {"targets": [{"provider": provider, "model": name, **(own or {})}], **model}
+        return plans({"m": read(ModelConfig, value)}, providers)["m"].targets[0]
+
+    assert target("plain").capabilities is None
+    assert target("plain").context_window is None
+    assert target("plain", capabilities=[]).capabilities == frozenset()
+    assert target("named").capabilities == {"tools"}
+    assert target("named", capabilities=["vision"]).capabilities == {"vision"}
+    assert target("named", capabilities=["vision"], own={"capabilities": ["json"]}).capabilities == {"json"}
+    assert "logprobs" not in (target("known").capabilities or ())
+    assert target("named", "gpt-4o-2024-08-06").context_window == 128_000
+    assert target("named", "gpt-4o", context_window=9).context_window == 9
+    assert target("named", "gpt-4o", context_window=9, own={"context_window": 7}).context_window == 7
