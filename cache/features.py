@@ -75,23 +75,29 @@ def _share(a: set[str], b: set[str]) -> float:
 
 
 def _trigrams(text: str) -> Counter[str]:
-    return Counter(text[at : at + 3] for at in range(len(text) - 2))
+    return Counter([text[at : at + 3] for at in range(len(text) - 2)])
 
 
 def _dice(a: Counter[str], b: Counter[str]) -> float:
     total = a.total() + b.total()
-    return 2 * (a & b).total() / total if total else 1.0
+    return 2 * sum(min(count, b[piece]) for piece, count in a.items() if piece in b) / total if total else 1.0
 
 
 def _order_kept(a: tuple[str, ...], b: tuple[str, ...]) -> float:
     """The longest common subsequence of the words, as a share of both: 1 for the same words in the same order."""
     if not a or not b:
         return float(a == b)
-    row = [0] * (len(b) + 1)
-    for word in a:
-        diagonal = 0
-        for at, other in enumerate(b, 1):
-            above = row[at]
-            row[at] = diagonal + 1 if word == other else max(above, row[at - 1])
-            diagonal = above
-    return 2 * row[-1] / (len(a) + len(b))
+    return 2 * _common(a, b) / (len(a) + len(b))
+
+
+def _common(a: tuple[str, ...], b: tuple[str, ...]) -> int:
+    """The length of the longest common subsequence: one bit for each word of `a`, one step for each of `b` (Hyyrö 2004)."""
+    places: dict[str, int] = {}
+    for at, word in enumerate(a):
+        places[word] = places.get(word, 0) | 1 << at
+    every = (1 << len(a)) - 1
+    open_ = every
+    for word in b:
+        met = open_ & places.get(word, 0)
+        open_ = ((open_ + met) | (open_ - met)) & every
+    return len(a) - open_.bit_count()

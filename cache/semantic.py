@@ -129,12 +129,15 @@ class SemanticCache:
             found = veto(cached, asked)
             if found is None and self._shadow.evidence.bad(one.id, self._question(note)):
                 found = "known_pair"
+            if found is not None:
+                reason = f"semantic:veto_{found}" if one.score >= self._threshold else reason
+                continue
             score = self._score(cached, asked, one.score)
+            if score < self._threshold or (best is not None and score <= best.score):
+                continue
             if too_old(exchange, exchange.clock.wall() / 1e9 - entry.created):
-                reason = "max-age" if score >= self._threshold and found is None else reason
-            elif found is not None:
-                reason = f"semantic:veto_{found}" if score >= self._threshold else reason
-            elif score >= self._threshold and (best is None or score > best.score):
+                reason = "max-age"
+            else:
                 best = Candidate(one.id, one.score, score, entry)
         if best is None:
             missed(exchange, reason)

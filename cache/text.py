@@ -90,7 +90,9 @@ def read(text: str) -> Reading:
         times=frozenset(word for word in spread if word.removesuffix("s") in TIME)
         | frozenset(match[0] for match in _RELATIVE.finditer(plain)),
         ends=_ends(spread),
-        signs=frozenset(letter for letter in plain if letter in _SIGNS or unicodedata.category(letter) in ("Sc", "Sm")),
+        signs=frozenset(
+            letter for letter in set(plain) if letter in _SIGNS or unicodedata.category(letter) in ("Sc", "Sm")
+        ),
         english=4 * sum(word in FILLER for word in spread) >= len(spread),
         plain=plain,
         spread=tuple(stem(word) for word in spread),
@@ -153,6 +155,9 @@ def _names(text: str, plain: str) -> frozenset[str]:
     kept = set(_WORD.findall(plain))
     for match in _WORD.finditer(text):
         word = match[0]
+        if word.islower() and word.isalpha():  # most words; nothing below can name one
+            start, end = False, match.end()
+            continue
         between = text[end : match.start()]
         start = start if end == 0 else any(mark in between for mark in ".!?:\n,")
         end = match.end()

@@ -7,7 +7,6 @@ wrong answer. None of this is learned; the rule that fired is named.
 from __future__ import annotations
 
 from collections import Counter
-
 from typing import TYPE_CHECKING
 
 import msgspec

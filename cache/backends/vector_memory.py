@@ -208,9 +208,7 @@ class VectorMemory:
 
 def _best(scores: np.ndarray[Any, Any], limit: int, floor: float) -> list[int]:
     """Row numbers with the highest scores of `floor` or more, best first."""
-    if len(scores) > limit:
-        rows = np.argpartition(scores, -limit)[-limit:]
-    else:
-        rows = np.arange(len(scores))
-    rows = rows[scores[rows] >= floor]
+    rows = np.flatnonzero(scores >= floor)
+    if len(rows) > limit:
+        rows = rows[np.argpartition(scores[rows], -limit)[-limit:]]
     return [int(row) for row in rows[np.argsort(-scores[rows])]]
