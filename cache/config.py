@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -75,8 +76,11 @@ class CacheConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.exact is not None or self.semantic is not None
 
 
-def problems(config: CacheConfig, path: str, *, qdrant: str = ":memory:", workers: int = 1) -> list[str]:
-    """Every error, as `path: what is wrong`. `path` is where this stands: `routes.default.cache`."""
+def problems(
+    config: CacheConfig, path: str, *, qdrant: str = ":memory:", workers: int = 1, base: Path | None = None
+) -> list[str]:
+    """Every error, as `path: what is wrong`. `path` is where this stands: `routes.default.cache`; `base` the folder of the
+    configuration, if files it names are to be looked for."""
     found: list[str] = []
     exact, semantic = config.exact, config.semantic
     if exact is not None:
@@ -99,6 +103,15 @@ def problems(config: CacheConfig, path: str, *, qdrant: str = ":memory:", worker
         if semantic.max_entries > _MEMORY_ROWS and not is_server(qdrant):
             found.append(
                 f"{where}.max_entries: more than {_MEMORY_ROWS} entries need a Qdrant server (`qdrant: http://...`)"
+            )
+        if (
+            base is not None
+            and semantic.evidence not in (REQUIRED, ASSUME)
+            and not (base / semantic.evidence).is_file()
+        ):
+            found.append(
+                f"{where}.evidence: {semantic.evidence!r} is neither {REQUIRED!r} nor {ASSUME!r} nor a file beside the "
+                "configuration; make one with `tidegate eval semantic-cache --write-evidence`"
             )
         if workers > 1 and kept_on_disk(qdrant):
             found.append(

@@ -217,7 +217,8 @@ def _route(name: str, route: RouteConfig, config: Config, base: Path) -> Iterato
     yield from routing.config.planning_problems(name, route.planning(), config.models.keys())
     if route.cache is not None:
         workers = config.server.workers
-        for line in cache.config.problems(route.cache, f"{path}.cache", qdrant=config.qdrant, workers=workers):
+        qdrant = config.qdrant
+        for line in cache.config.problems(route.cache, f"{path}.cache", qdrant=qdrant, workers=workers, base=base):
             where, _, message = line.partition(": ")
             yield where, message
     limits = route.limits

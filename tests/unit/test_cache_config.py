@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -84,6 +86,16 @@ def test_a_server_lifts_the_limits_of_one_process() -> None:
     """With a Qdrant server neither many entries nor many workers are a problem."""
     config = CacheConfig(semantic=SemanticConfig(max_entries=1_000_000))
     assert problems(config, "c", qdrant="http://qdrant:6333", workers=8) == []
+
+
+@pytest.mark.parametrize(("evidence", "wrong"), [("required", 0), ("assume", 0), ("there.json", 0), ("assumed", 1)])
+def test_evidence_is_a_word_or_a_file_that_is_there(evidence: str, wrong: int, tmp_path: Path) -> None:
+    """A misspelt word is taken for a file, and a file that is not there is an error before the gateway starts."""
+    (tmp_path / "there.json").touch()
+    config = CacheConfig(semantic=SemanticConfig(evidence=evidence))
+    found = problems(config, "c", base=tmp_path)
+    assert len(found) == wrong
+    assert all(line.startswith("c.semantic.evidence: 'assumed' is neither") for line in found)
 
 
 def test_what_is_served_when_is_said() -> None:
