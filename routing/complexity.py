@@ -81,8 +81,11 @@ def _turns(request: Request) -> list[str]:
     for turn in sorted(texts, reverse=True)[:_MOST_TURNS]:
         if room <= 0:
             break
-        found.append("\n".join(texts[turn])[: min(_LONGEST, room)])
-        room -= len(found[-1])
+        text = "\n".join(texts[turn])[: min(_LONGEST, room)]
+        room -= len(text)
+        found.append(
+            text.encode("utf-8", "replace").decode("utf-8")
+        )  # RE2 takes no lone surrogates, which JSON can hold
     return found
 
 

@@ -14,7 +14,7 @@ from gateway.dialects.registry import dialects
 from routing.shorten import CUT, shorten
 
 OPENAI, ANTHROPIC, RESPONSES = (dialects()[name] for name in ("openai", "anthropic", "responses"))
-SAID = st.text(min_size=1, max_size=200)
+SAID = st.text(st.characters(codec=None), min_size=1, max_size=200)
 EXCHANGE = st.tuples(SAID, SAID, st.integers(0, 2))
 """What the user says, what is answered, and how many rounds of tools come before that."""
 TALK = st.lists(EXCHANGE, min_size=1, max_size=6)

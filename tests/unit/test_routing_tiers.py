@@ -66,7 +66,11 @@ def test_the_score_is_the_sum_of_its_parts() -> None:
     assert all(value > 0 for value in told.parts.values())
 
 
-@given(st.text(max_size=3000), st.text(max_size=3000))
+ANY_TEXT = st.text(st.characters(codec=None), max_size=3000)
+"""Lone surrogates too: JSON can hold them."""
+
+
+@given(ANY_TEXT, ANY_TEXT)
 def test_a_score_is_bounded_and_a_longer_conversation_no_easier(one: str, more: str) -> None:
     """0 to 1 for any text; adding a turn never lowers it."""
     alone = complexity(chat(one)).score
