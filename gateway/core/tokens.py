@@ -12,6 +12,7 @@ instructions for the use of tools) is not known and not counted.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -38,7 +39,7 @@ def estimate(request: Request) -> int:
     tokens = text_tokens("".join([slot.text for slot in request.slots]))
     tools = request.body.get("tools")
     if tools:
-        tokens += text_tokens(msgspec.json.encode(tools).decode("utf-8", "replace"))
+        tokens += text_tokens(_encoded(tools).decode("utf-8", "replace"))
     turns = turns_of(request)
     tokens += TURN_TOKENS * len(turns) + MEDIA_TOKENS * sum(map(media_of, turns))
     return max(1, math.ceil(tokens))
@@ -51,7 +52,7 @@ def at_most(request: Request, enough: int) -> int:
     tokens = MOST_TURN_TOKENS * (len(turns) + 1) + MEDIA_TOKENS * sum(map(media_of, turns))
     tools = request.body.get("tools")
     if tools:
-        tokens += len(msgspec.json.encode(tools))
+        tokens += len(_encoded(tools))
     texts = [slot.text for slot in request.slots]
     rough = tokens + _WIDEST * sum(map(len, texts))
     if rough <= enough:
@@ -64,6 +65,13 @@ def text_tokens(text: str) -> float:
     size = len(text.encode("utf-8", "surrogatepass"))
     latin = len(text) if size == len(text) else sum(map(str.isascii, text))
     return latin / LATIN_PER_TOKEN + (size - latin) / BYTES_PER_TOKEN
+
+
+def _encoded(tools: Any) -> bytes:
+    try:
+        return msgspec.json.encode(tools)
+    except UnicodeEncodeError:  # lone surrogates, which JSON can hold and UTF-8 cannot
+        return json.dumps(tools).encode()
 
 
 def turns_of(request: Request) -> list[Any]:

@@ -214,7 +214,7 @@ def test_the_retrieved_text_counts() -> None:
 
 @given(st.lists(st.text(st.characters(codec=None), max_size=60), min_size=1, max_size=8))
 def test_the_bound_is_above_the_estimate(texts: list[str]) -> None:
-    """What is never too low is never below what is estimated, for any text."""
-    request = chat(*texts)
+    """What is never too low is never below what is estimated, for any text, in tools as well."""
+    request = chat(*texts, tools=[{"type": "function", "function": {"name": "f", "description": texts[0]}}])
     assert at_most(request, 0) >= estimate(request)
     assert at_most(request, 10**9) >= at_most(request, 0)
