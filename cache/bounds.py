@@ -22,6 +22,16 @@ def lower(wrong: int, of: int, confidence: float = CONFIDENCE) -> float:
     return _solve(lambda share: 1 - _at_most(wrong - 1, of, share) < 1 - confidence)
 
 
+def surely_within(wrong: int, of: int, rate: float, confidence: float = CONFIDENCE) -> bool:
+    """Whether `upper` is at most `rate`, without looking for it."""
+    return wrong < of and _at_most(wrong, of, rate) <= 1 - confidence
+
+
+def surely_above(wrong: int, of: int, rate: float, confidence: float = CONFIDENCE) -> bool:
+    """Whether `lower` is above `rate`, without looking for it."""
+    return wrong > 0 and 1 - _at_most(wrong - 1, of, rate) < 1 - confidence
+
+
 def needed(rate: float, confidence: float = CONFIDENCE) -> int:
     """The fewest outcomes, all right, for which `upper` is at most `rate`: 299 for 1 %, none for 100 %."""
     if rate <= 0:

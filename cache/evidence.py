@@ -19,7 +19,7 @@ from typing import Literal
 
 import msgspec
 
-from cache.bounds import lower, needed, upper
+from cache.bounds import needed, surely_above, surely_within, upper
 
 GRID = (0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.93, 0.92, 0.90, 0.88, 0.85, 0.80, 0.70, 0.60, 0.50)
 WINDOW = 2000
@@ -154,9 +154,9 @@ class Evidence:
     def _within(self, wrong: int, of: int) -> bool:
         if self._rate >= 1:
             return True
-        return wrong <= of * self._rate and upper(wrong, of) <= self._rate
+        return wrong <= of * self._rate and surely_within(wrong, of, self._rate)
 
     def _disproved(self) -> bool:
         """The operator's word holds until the true share is above the limit with 95 % confidence."""
         wrong, of = sum(self._wrong), sum(self._of)
-        return wrong > of * self._rate and lower(wrong, of) > self._rate
+        return wrong > of * self._rate and surely_above(wrong, of, self._rate)

@@ -57,7 +57,9 @@ SHADOW: Key[ShadowNote] = Key("semantic cache shadow")
 class Log(Protocol):
     """Where outcomes are kept beyond this process. May raise `StoreDown`. Bounded."""
 
-    async def load(self) -> list[Outcome]: ...
+    async def load(self) -> list[Outcome] | None:
+        """All of them; None if they are those of the last time."""
+        ...
 
     async def append(self, outcome: Outcome) -> None: ...
 
@@ -116,8 +118,9 @@ class Shadow:
 
     async def refresh(self) -> None:
         """Takes over what all processes know. Raises `StoreDown`."""
-        if self._log is not None:
-            self.evidence.load([*self._given, *await self._log.load()])
+        kept = await self._log.load() if self._log is not None else None
+        if kept is not None:
+            self.evidence.load([*self._given, *kept])
 
     async def close(self) -> None:
         if self._log is not None:

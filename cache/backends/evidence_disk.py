@@ -26,10 +26,15 @@ class DiskLog:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lines = 0
+        self._loaded = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cache-evidence")
         """One thread, so that lines keep their order."""
 
-    async def load(self) -> list[Outcome]:
+    async def load(self) -> list[Outcome] | None:
+        """Once: nobody else writes the file."""
+        if self._loaded:
+            return None
+        self._loaded = True
         return await self._run(self._load)
 
     async def append(self, outcome: Outcome) -> None:

@@ -18,10 +18,14 @@ class RedisLog:
     def __init__(self, link: RedisLink, name: str, *, prefix: str = "tidegate") -> None:
         """`name`: of the route and all that its scores depend on. Hashed."""
         self._link = link
+        self._seen: object = None
         self._key = f"{prefix}:evidence:{digest(name)[:16]}"
 
-    async def load(self) -> list[Outcome]:
+    async def load(self) -> list[Outcome] | None:
         lines = await self._link.call(b"LRANGE", self._key, -WINDOW, -1, budget=_BUDGET)
+        if lines == self._seen:
+            return None
+        self._seen = lines
         found = [_read(line) for line in lines if isinstance(line, bytes)] if isinstance(lines, list) else []
         return [outcome for outcome in found if outcome is not None]
 

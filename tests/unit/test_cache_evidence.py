@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.bounds import lower, needed, upper
+from cache.bounds import lower, needed, surely_above, surely_within, upper
 from cache.evidence import WINDOW, Evidence, Label, Outcome
 
 _IDS = itertools.count()
@@ -38,6 +38,16 @@ def test_bounds_hold_the_share_between_them(of: int, data: st.DataObject) -> Non
     assert lower(wrong, of) <= wrong / of <= upper(wrong, of)
     assert upper(wrong, of) < upper(wrong + 1, of) or wrong + 1 == of
     assert lower(wrong, of) < lower(wrong + 1, of)
+
+
+@given(st.integers(1, 400), st.floats(0.001, 0.999), st.data())
+def test_the_short_way_says_what_the_bounds_say(of: int, rate: float, data: st.DataObject) -> None:
+    """Whether a share is surely within or above a rate is the bound's answer, away from the very edge of it."""
+    wrong = data.draw(st.integers(0, of))
+    if abs(upper(wrong, of) - rate) > 1e-6:
+        assert surely_within(wrong, of, rate) == (upper(wrong, of) <= rate)
+    if abs(lower(wrong, of) - rate) > 1e-6:
+        assert surely_above(wrong, of, rate) == (lower(wrong, of) > rate)
 
 
 def test_nothing_is_served_before_the_evidence_is_there() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cache.backends.evidence_disk import DiskLog
 from cache.build import Caches, build
 from cache.config import CacheConfig, SemanticConfig
-from cache.evidence import Outcome
+from cache.evidence import WINDOW, Outcome
 from cache.evidence_file import read_evidence, write_evidence
 from cache.policy import HEADER
 from cache.shadow import judged
@@ -214,3 +215,37 @@ async def test_a_file_of_evidence_opens_a_route_at_start(tmp_path: Path) -> None
 def test_the_comparator_errs_towards_unclear(label: str, cosine: float, cached: str, fresh: str) -> None:
     """Right needs nearness, shared words and no contradiction; only far answers are wrong; the rest is unclear."""
     assert judged(read(cached), read(fresh), cosine) == label
+
+
+async def test_replicas_serve_by_the_same_evidence(redis_url: str) -> None:
+    """What one replica found out opens the route in another, and a bad pair is barred in both."""
+    one, two = [await started(redis=redis_url, threshold=0.92, max_false_hit_rate=0.4) for _ in range(2)]
+    for number in range(20):
+        await one._shadows["default"]._add(Outcome(0.95, "right", f"s-{number}", "q"))
+    await one._shadows["default"]._add(Outcome(0.95, "wrong", "s-bad", "q", confirmed=True))
+    assert stats(two)["serving"] == 0
+    await two._refresh()
+    assert stats(two)["serving"] == 1
+    assert two._shadows["default"].evidence.bad("s-bad", "q")
+    await one.close()
+    await two.close()
+
+
+async def test_evidence_on_disk_is_bounded_and_survives_damage(tmp_path: Path) -> None:
+    """The file is rewritten with the latest outcomes before it holds twice the window, and a broken line is left out."""
+    file = tmp_path / "deep" / "evidence.jsonl"
+    log = DiskLog(file)
+    assert await log.load() == []
+    for number in range(2 * WINDOW + 10):
+        await log.append(Outcome(0.95, "right", f"s-{number}", "q"))
+    assert len(file.read_bytes().splitlines()) == WINDOW + 10
+    with file.open("ab") as end:
+        end.write(b"{half a li")
+    await log.close()
+    again = DiskLog(file)
+    kept = await again.load()
+    assert kept is not None
+    assert [one.entry for one in kept][-1] == f"s-{2 * WINDOW + 9}"
+    assert len(kept) == WINDOW - 1
+    assert file.stat().st_mode & 0o077 == 0
+    await again.close()
