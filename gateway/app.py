@@ -151,7 +151,7 @@ class Gateway:
             handed=self.desk.hand_over,
         )
         self._moderating = Spine(
-            parts.moderations(keys, limiter, concurrency),
+            parts.moderations(keys, limiter, concurrency, self.embed),
             Dispatcher({}),  # no model is called
             {"openai": ModerationForm(self._dialects["openai"])},
             self.aftermath,

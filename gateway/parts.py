@@ -98,9 +98,12 @@ def limiter(made: Caches, clock: Clock) -> Limiter:
     return RedisLimiter(made.redis.call, clock) if made.redis is not None else MemoryLimiter(clock)
 
 
-def moderations(keys: Authenticator, limits: Limiter, concurrency: Concurrency) -> Pipeline:
+def moderations(
+    keys: Authenticator, limits: Limiter, concurrency: Concurrency, embed: MiniLM | None = None
+) -> Pipeline:
     """What `/v1/moderations` goes through: the gateway's own checks on given texts, in a thread of their own."""
-    line = guardrails.moderate.JudgingLine(guardrails.moderate.Moderator(), guardrails.moderate.MOST_WAITING)
+    moderator = guardrails.moderate.Moderator(*((embed.encode, embed.id) if embed is not None else ()))
+    line = guardrails.moderate.JudgingLine(moderator, guardrails.moderate.MOST_WAITING)
     return moderating.pipeline(Door(Admit(keys, limits), concurrency), line.judge)
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from gateway.core.errors import DeadlineExceeded, Unavailable
-from guardrails.injection.check import Injection
+from guardrails.injection.check import Encode, Injection
 from guardrails.subjects import toxicity
 
 INJECTION = "prompt_injection"
@@ -36,8 +36,9 @@ class Moderation(msgspec.Struct, frozen=True):
 class Moderator:
     """Judges texts, by computing only. Holds no state; loads its models when made."""
 
-    def __init__(self) -> None:
-        self._injection = Injection()
+    def __init__(self, encode: Encode | None = None, encoder_id: str = "") -> None:
+        """Without an encoder, attacks are looked for with one tier less."""
+        self._injection = Injection(encode=encode, encoder_id=encoder_id)
         toxicity.rate("warm up")
 
     def judge(self, text: str) -> Moderation:
