@@ -32,13 +32,21 @@ def surely_above(wrong: int, of: int, rate: float, confidence: float = CONFIDENC
     return wrong > 0 and 1 - _at_most(wrong - 1, of, rate) < 1 - confidence
 
 
-def needed(rate: float, confidence: float = CONFIDENCE) -> int:
-    """The fewest outcomes, all right, for which `upper` is at most `rate`: 299 for 1 %, none for 100 %."""
-    if rate <= 0:
-        return 1 << 62
+NEVER = 1 << 62
+
+
+def needed(rate: float, wrong: int = 0) -> int:
+    """The fewest outcomes, `wrong` of them wrong, for which `upper` is at most `rate`: 299 for 1 %, 473 with one wrong;
+    none for 100 %, and `NEVER` for a rate that no evidence shows."""
     if rate >= 1:
         return 0
-    return math.ceil(math.log(1 - confidence) / math.log(1 - rate))
+    if not surely_within(wrong, NEVER - 1, rate):
+        return NEVER
+    few, enough = wrong, NEVER - 1
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if surely_within(wrong, middle, rate) else (middle, enough)
+    return enough
 
 
 def _solve(below: Callable[[float], bool]) -> float:

@@ -9,7 +9,7 @@ import msgspec
 
 from cache.backends.evict import Policy
 from cache.backends.near import LONGEST
-from cache.bounds import needed
+from cache.bounds import NEVER, needed
 from cache.key import Scope
 from gateway.core.units import Duration, Size
 
@@ -170,7 +170,7 @@ def _served(semantic: SemanticConfig) -> str:
         return f"semantic: served at once, on your word, until more than {100 * rate:g} % are proved wrong; {checked}"
     known = "" if semantic.evidence == REQUIRED else f" (with what {semantic.evidence} holds)"
     least = needed(rate)
-    after = f"at least {least} would-be hits were compared and" if least < 10**9 else "never, since"
+    after = f"at least {least} would-be hits were compared and" if least < NEVER else "never, since"
     return (
         f"semantic: in shadow, every question going to the model, until {after} at most {100 * rate:g} % can be wrong "
         f"with 95 % confidence{known}; {checked}"

@@ -3,8 +3,10 @@
 Every **would-be hit** (a candidate above the configured threshold that no veto stops) whose right answer became known is an
 `Outcome`. A threshold is open when the one-sided 95 % upper bound on wrong/served among the outcomes at or above it is at
 most the route's `max_false_hit_rate`: 299 clean outcomes for 1 %, 473 with one wrong. Thresholds come from a fixed grid and
-are tried from the strictest with enough outcomes down, stopping at the first that fails, so that choosing among them does
-not spoil the bound. While none is open the route is in **shadow**: the model is called, and its answer compared.
+are tried from strict to loose, stopping at the first that fails, so that choosing among them does not spoil the bound. The
+first is the strictest with enough outcomes to bear one that is wrong, where there are so many (how many there are says
+nothing of their labels): from a stricter one a single error would shut all that follow. While none is open the route is in
+**shadow**: the model is called, and its answer compared.
 
 What is *not* guaranteed. The bound holds for traffic like the outcomes', not against someone who looks for a hole, and for
 one look at them: we look after each, so a route whose true rate lies a little above the limit may open for a while, until
@@ -52,7 +54,7 @@ class Evidence:
     def __init__(self, *, threshold: float, rate: float, assumed: bool = False) -> None:
         self._rate = rate
         self._assumed = assumed
-        self._enough = needed(rate)
+        self._enough, self._bearing = needed(rate), needed(rate, 1)
         self._grid = (*(cut for cut in GRID if cut > threshold), threshold)
         self._outcomes: deque[Outcome] = deque()
         self._of = [0] * len(self._grid)
@@ -140,9 +142,10 @@ class Evidence:
     def _decide(self) -> None:
         opened: float | None = None
         of = wrong = 0
+        first = max(self._enough, min(self._bearing, sum(self._of)))
         for at, cut in enumerate(self._grid):
             of, wrong = of + self._of[at], wrong + self._wrong[at]
-            if of >= self._enough:
+            if of >= first:
                 if not self._within(wrong, of):
                     break
                 opened = cut

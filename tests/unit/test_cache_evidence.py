@@ -72,11 +72,20 @@ def test_a_route_steps_back_and_forward_by_itself(label: Label) -> None:
 
 def test_the_loosest_safe_threshold_is_taken() -> None:
     """Thresholds are tried from strict to loose and the first failure stops: errors below 0.97 leave 0.97 open."""
-    evidence = filled(Evidence(threshold=0.90, rate=0.01), 400, score=0.975)
+    evidence = filled(Evidence(threshold=0.90, rate=0.01), 480, 1, score=0.975)
     filled(evidence, 300, 30, score=0.945)
     filled(evidence, 900, score=0.905)
     assert evidence.threshold is not None
     assert 0.945 < evidence.threshold <= 0.975
+
+
+def test_one_error_among_the_strictest_does_not_shut_the_rest() -> None:
+    """The first threshold tried bears one error, where there are outcomes enough for that; with fewer, 299 clean ones do."""
+    evidence = filled(Evidence(threshold=0.90, rate=0.01), 299, 1, score=0.975)
+    assert evidence.state == "shadow"
+    filled(evidence, 300, score=0.945)
+    assert evidence.state == "serving"
+    assert filled(Evidence(threshold=0.90, rate=0.01), 299, score=0.905).threshold == 0.90
 
 
 def test_what_lies_below_the_threshold_does_not_count() -> None:
