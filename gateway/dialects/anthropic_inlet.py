@@ -28,7 +28,8 @@ from gateway.core.events import (
 from gateway.core.ports import Inlet
 from gateway.dialects.anthropic_extra import NAME, canonical_reason, usage_of, wrap
 from gateway.dialects.anthropic_unknown import UnknownBlock, unread
-from gateway.dialects.json_codec import UNREADABLE, Unreadable, decode, decode_lenient, encode
+from gateway.dialects.gathered import Gathered
+from gateway.dialects.json_codec import UNREADABLE, decode, encode
 from gateway.dialects.sse_parser import MAX_EVENT, SseParser
 from gateway.dialects.upstream_faults import in_stream
 from gateway.dialects.whole_inlet import WholeInlet
@@ -55,9 +56,7 @@ class StreamInlet:
         self._whole: Inlet | None = None
         self._peeked = False
         self._sse = SseParser()
-        self._waiting: list[bytes] = []
-        self._waiting_size = 0
-        self._clean = True
+        self._gathered = Gathered(NAME, "a block")
         self._blocks: dict[Any, str | _Call | UnknownBlock] = {}
         self._calls = 0
         self._usage: dict[str, Any] = {}
@@ -107,13 +106,9 @@ class StreamInlet:
 
     def _frame(self, name: bytes, payload: bytes) -> Frame | None:
         try:
-            event = decode(payload)
-        except UNREADABLE:
-            self._clean = False
-            try:
-                event = decode_lenient(payload)
-            except Unreadable as why:
-                return self._fail(UpstreamFailed(f"The upstream's stream could not be read: {why}."))
+            event = self._gathered.decode(payload)
+        except UpstreamFailed as unreadable:
+            return self._fail(unreadable)
         try:
             kind = event.get("type")
             if kind == "error" or name == b"error":
@@ -125,20 +120,10 @@ class StreamInlet:
             return self._end()
         if kind == "ping":
             return None
-        return self._assemble(events, payload)
-
-    def _assemble(self, events: Sequence[Event], payload: bytes) -> Frame | None:
-        self._waiting.append(payload.replace(b"\n", b" ") if b"\n" in payload else payload)
-        if not events:
-            self._waiting_size += len(payload)
-            if self._waiting_size > MAX_EVENT:
-                return self._fail(UpstreamFailed("The upstream sent a block larger than the gateway reads."))
-            return None
-        raw = b"\n".join(self._waiting) if self._clean else None
-        self._waiting.clear()
-        self._waiting_size = 0
-        self._clean = True
-        return Frame(tuple(events), raw, NAME)
+        try:
+            return self._gathered.frame(events, payload)
+        except UpstreamFailed as too_large:
+            return self._fail(too_large)
 
     def _events(self, kind: Any, event: dict[str, Any]) -> Sequence[Event]:
         if kind == "content_block_delta":

@@ -24,10 +24,11 @@ from gateway.core.events import (
 )
 from gateway.core.ports import Inlet
 from gateway.dialects import openai_extra
-from gateway.dialects.json_codec import UNREADABLE, Unreadable, decode, decode_lenient
+from gateway.dialects.gathered import Gathered
+from gateway.dialects.json_codec import UNREADABLE, decode
 from gateway.dialects.responses_extra import NAME, usage_of
 from gateway.dialects.responses_unread import unread, unread_items
-from gateway.dialects.sse_parser import MAX_EVENT, SseParser
+from gateway.dialects.sse_parser import SseParser
 from gateway.dialects.upstream_faults import in_stream
 from gateway.dialects.whole_inlet import WholeInlet
 
@@ -71,9 +72,7 @@ class StreamInlet:
         self._whole: Inlet | None = None
         self._peeked = False
         self._sse = SseParser()
-        self._waiting: list[bytes] = []
-        self._size = 0
-        self._clean = True
+        self._gathered = Gathered(NAME, "an item")
         self._calls: dict[str, tuple[int, bool]] = {}
         """Item id to the call's number and whether any of its arguments was told."""
         self._done = False
@@ -120,13 +119,9 @@ class StreamInlet:
         if payload == b"[DONE]":
             return None
         try:
-            wire = decode(payload)
-        except UNREADABLE:
-            self._clean = False
-            try:
-                wire = decode_lenient(payload)
-            except Unreadable as why:
-                return self._fail(UpstreamFailed(f"The upstream's stream could not be read: {why}."))
+            wire = self._gathered.decode(payload)
+        except UpstreamFailed as unreadable:
+            return self._fail(unreadable)
         try:
             kind = wire.get("type")
             if kind == "error" or wire.get("error"):
@@ -140,20 +135,10 @@ class StreamInlet:
         except (AttributeError, KeyError, TypeError, ValueError):
             return self._fail(UpstreamFailed("The upstream's stream could not be read: an event has an unknown shape."))
         self._done = kind in _ENDS
-        return self._assemble(events, payload)
-
-    def _assemble(self, events: Sequence[Event], payload: bytes) -> Frame | None:
-        self._waiting.append(payload.replace(b"\n", b" ") if b"\n" in payload else payload)
-        if not events:
-            self._size += len(payload)
-            if self._size > MAX_EVENT:
-                return self._fail(UpstreamFailed("The upstream sent an item larger than the gateway reads."))
-            return None
-        raw = b"\n".join(self._waiting) if self._clean else None
-        self._waiting.clear()
-        self._size = 0
-        self._clean = True
-        return Frame(tuple(events), raw, NAME)
+        try:
+            return self._gathered.frame(events, payload)
+        except UpstreamFailed as too_large:
+            return self._fail(too_large)
 
     def _events(self, kind: Any, wire: dict[str, Any]) -> Sequence[Event]:
         match kind:
