@@ -22,13 +22,16 @@ Q = "What is the capital of Peru?"
 SAME = "hello, what is the capital of peru"
 
 
-async def started(folder: Path | None = None, redis: str | None = None, **semantic: object) -> Caches:
+async def started(
+    folder: Path | None = None, redis: str | None = None, encoder: str = "trigrams", **semantic: object
+) -> Caches:
+    """`encoder`: its evidence is its own, in a Redis that other tests use too."""
     config = CacheConfig(semantic=SemanticConfig(**{"threshold": 0.9, **semantic}))  # type: ignore[arg-type]
     caches = build(
         {"default": config},
         secret=SECRET,
         clock=ManualClock(),
-        embed=TrigramEmbed(),
+        embed=TrigramEmbed(id=encoder),
         qdrant=str(folder) if folder else ":memory:",
         redis=redis,
         base=folder or Path(),
@@ -159,7 +162,7 @@ async def test_evidence_opens_the_route_through_the_front() -> None:
 @pytest.mark.parametrize("where", ["disk", "redis"])
 async def test_evidence_outlives_the_process(where: str, tmp_path: Path, redis_url: str) -> None:
     """Outcomes kept on disk or in Redis are there at the next start, bad pairs included."""
-    place = {"folder": tmp_path / "vectors"} if where == "disk" else {"redis": redis_url}
+    place = {"folder": tmp_path / "vectors"} if where == "disk" else {"redis": redis_url, "encoder": "outliving"}
     caches = await started(threshold=0.91, **place)  # type: ignore[arg-type]
     shadow = caches._shadows["default"]
     before = stats(caches)["outcomes"]
@@ -219,7 +222,9 @@ def test_the_comparator_errs_towards_unclear(label: str, cosine: float, cached: 
 
 async def test_replicas_serve_by_the_same_evidence(redis_url: str) -> None:
     """What one replica found out opens the route in another, and a bad pair is barred in both."""
-    one, two = [await started(redis=redis_url, threshold=0.92, max_false_hit_rate=0.4) for _ in range(2)]
+    one, two = [
+        await started(redis=redis_url, encoder="replicas", threshold=0.92, max_false_hit_rate=0.4) for _ in range(2)
+    ]
     for number in range(20):
         await one._shadows["default"]._add(Outcome(0.95, "right", f"s-{number}", "q"))
     await one._shadows["default"]._add(Outcome(0.95, "wrong", "s-bad", "q", confirmed=True))
