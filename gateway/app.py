@@ -111,6 +111,7 @@ class Gateway:
         self.upstreams = build_upstreams(config.providers, self._dialects, self._http, clock=self._clock)
         self.embed = parts.embedder(config)
         self.caches = parts.caches(config, self._secret, self._clock, self.embed, self._base)
+        self.series = parts.series(config, self._base, self._clock, self.caches)
         keys = parts.authenticator(config, self._base, self._host, self._clock, self._keys_failed)
         limiter = parts.limiter(self.caches, self._clock)
         self.aftermath = self._recorded([ChargeTokens(limiter), *recorders])
@@ -165,7 +166,7 @@ class Gateway:
         self._doors = Doors(keys, configuration.served(config))
 
     def _recorded(self, more: Sequence[Recorder]) -> Aftermath:
-        own: list[Recorder] = [logs.LogLine(self.logger, self._pseudonyms), self.metrics, self.recent]
+        own: list[Recorder] = [logs.LogLine(self.logger, self._pseudonyms), self.metrics, self.recent, self.series]
         return Aftermath(
             [*own, *([self.traces] if self.traces else []), *more],
             crashed=lambda name, error: self.logger.error("recorder failed", recorder=name, kind=type(error).__name__),
@@ -209,7 +210,7 @@ class Gateway:
                 *moderation_routes(moderating, openai, reject),
                 *model_routes(self._doors.visible, self._dialects, self._started, self.metrics.reject),
                 *health_routes(self.readiness, self.status.degraded, page, configuration.schema_bytes),
-                *console_routes(self.recent, self._doors.may_watch),
+                *console_routes(self.recent, self.series, self._doors.may_watch),
                 *record_routes(self.recent, self._doors.may_watch),
                 *cache_routes(self.caches, self._doors.may_watch),
             ],

@@ -21,6 +21,7 @@ from gateway.admission.admit import Admit, Authenticator, Door, Permit
 from gateway.admission.keyring import Keyring, OpenAccess
 from gateway.admission.limits import Concurrency, MemoryLimiter, RedisLimiter
 from gateway.config import Config
+from gateway.console.series import Series
 from gateway.core.clock import Clock
 from gateway.core.exchange import Exchange
 from gateway.core.ports import Dialect, Embed, Limiter, Post
@@ -34,6 +35,7 @@ from gateway.pipeline.judging import RouteJudge
 from gateway.pipeline.receive import Receive
 from gateway.providers.build import plans as build_plans
 from guardrails.kind import Tools
+from routing.examples import OUT_OF_SCOPE, UNCLEAR, load_examples
 
 if TYPE_CHECKING:
     from gateway.embedding.minilm import MiniLM
@@ -81,6 +83,20 @@ def caches(config: Config, secret: bytes, clock: Clock, embed: Embed | None, bas
         qdrant=config.qdrant,
         embed=embed,
         base=base,
+    )
+
+
+def series(config: Config, base: Path, clock: Clock, made: Caches) -> Series:
+    """The console's counts over time, by the names of this configuration."""
+    routes = config.all_routes()
+    sets = [load_examples(route.intents.examples, base).intents for route in routes.values() if route.intents]
+    near = {name: route.cache.semantic for name, route in routes.items() if route.cache and route.cache.semantic}
+    return Series(
+        clock,
+        routes=routes,
+        intents=dict.fromkeys((OUT_OF_SCOPE, UNCLEAR, *(name for names in sets for name in names))),
+        limits={name: semantic.max_false_hit_rate for name, semantic in near.items()},
+        stats=made.stats,
     )
 
 

@@ -10,6 +10,7 @@ from litestar import MediaType, Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from gateway.console.recent import Recent
+from gateway.console.series import SPANS, Series
 
 Allowed = Callable[[Mapping[str, str]], bool]
 """Whether these request headers may see the console's data."""
@@ -25,12 +26,14 @@ _FILES = {
     "app.js": "text/javascript",
     "view.js": "text/javascript",
     "detail.js": "text/javascript",
+    "trends.js": "text/javascript",
+    "plots.js": "text/javascript",
     "words.js": "text/javascript",
     "style.css": "text/css",
 }
 
 
-def console_routes(recent: Recent, allowed: Allowed) -> list[HTTPRouteHandler]:
+def console_routes(recent: Recent, series: Series, allowed: Allowed) -> list[HTTPRouteHandler]:
     static = files("gateway.console") / "static"
     page = (static / "index.html").read_bytes()
     assets = {name: (static / name).read_bytes() for name in _FILES}
@@ -51,4 +54,12 @@ def console_routes(recent: Recent, allowed: Allowed) -> list[HTTPRouteHandler]:
             return Response({"error": "an admin key is needed"}, status_code=401, headers=_HEADERS)
         return Response(recent.since(after), headers=_HEADERS)
 
-    return [index, asset, receipts]
+    @get("/console/api/series", sync_to_thread=False)
+    def over_time(request: Request[Any, Any, Any], span: str = "15m") -> Response[dict[str, object]]:
+        if not allowed(request.headers):
+            return Response({"error": "an admin key is needed"}, status_code=401, headers=_HEADERS)
+        if span not in SPANS:
+            return Response({"error": f"span: one of {', '.join(SPANS)}"}, status_code=400, headers=_HEADERS)
+        return Response(series.told(span), headers=_HEADERS)
+
+    return [index, asset, receipts, over_time]

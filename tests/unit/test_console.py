@@ -22,7 +22,7 @@ from tests.fixtures.raw_client import until
 from tests.fixtures.receipts import receipt, receipts
 
 API = "/console/api/receipts"
-ASSETS = ("app.js", "view.js", "detail.js", "words.js", "style.css")
+ASSETS = ("app.js", "view.js", "detail.js", "trends.js", "plots.js", "words.js", "style.css")
 
 
 def recent(*given: Receipt, most: int = 500) -> Recent:
@@ -143,7 +143,7 @@ async def test_the_api_tells_what_happened(talk: Converse) -> None:
 async def test_the_page_is_shut_to_everything_foreign(talk: Converse) -> None:
     """Page, assets and API: a policy that allows our own files only, never framed, never stored, never sniffed."""
     async with talk() as t:
-        for path in ("/console", API, *(f"/console/{name}" for name in ASSETS)):
+        for path in ("/console", API, "/console/api/series", *(f"/console/{name}" for name in ASSETS)):
             reply = await t.http.get(path)
             policy = reply.headers["content-security-policy"]
             assert reply.status_code == 200, path

@@ -1,4 +1,5 @@
 // The console: asks for new receipts once a second, and says how that goes.
+import { refresh, spans } from "./trends.js";
 import { add, clear, show, totals } from "./view.js";
 
 const EVERY_MS = 1000;
@@ -55,6 +56,7 @@ async function poll() {
     } else if (news) {
       wait = take(news);
       door(true, false);
+      refresh(headers, news.receipts.length > 0);
       $("trouble").hidden = true;
       if (!paused) say("ok", "live");
     } else {
@@ -117,6 +119,10 @@ for (const button of document.querySelectorAll("#filters button")) {
 
 document.addEventListener("visibilitychange", () => {
   now();
+});
+
+spans(() => {
+  refresh(key ? { authorization: "Bearer " + key } : {}, true);
 });
 
 $("sample").textContent =
