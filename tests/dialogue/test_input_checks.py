@@ -185,7 +185,7 @@ async def test_a_refusal_wins_over_a_canned_answer(talk: Converse, minilm_dir: P
         waiting = Waiting()
         replace(t, "attacks", "support", inspector=waiting)
         stage = next(step for step in t.gateway.spine._pipeline.lanes["support"].deciders if isinstance(step, tuple))
-        router = stage[1]
+        router = stage[1]._router
         intents, kind = router._intents, type(router._intents)
         chosen: list[str] = []
 

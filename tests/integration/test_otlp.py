@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,7 +242,7 @@ RICH: dict[str, Any] = {
         "attacks": {"use": "injection", "on": ["input"], "on_error": "open", "deadline": "1ms"},
     },
     "routes": {
-        "default": {"guardrails": ["phrases", "attacks"], "cache": {"exact": {"ttl": "1m"}}},
+        "default": {"guardrails": ["phrases", "attacks"], "cache": {"exact": {"ttl": "1m"}, "semantic": {"ttl": "1m"}}},
         "support": {
             "match": {"models": ["support"]},
             "intents": {
@@ -270,7 +271,7 @@ async def lived(t: Talk) -> str:
     return await page(t)
 
 
-async def test_what_alerts_and_panels_ask_for_is_scraped(talk: Converse) -> None:
+async def test_what_alerts_and_panels_ask_for_is_scraped(talk: Converse, minilm_dir: Path) -> None:
     """After a few requests of each kind, with Redis out of reach, every metric of every rule and panel has a sample with
     the labels that are asked of it."""
     with nobody() as redis:
@@ -282,7 +283,7 @@ async def test_what_alerts_and_panels_ask_for_is_scraped(talk: Converse) -> None
             assert labels <= found[name] | {"instance", "job"}, expr
 
 
-async def test_labels_are_what_the_operator_wrote(talk: Converse) -> None:
+async def test_labels_are_what_the_operator_wrote(talk: Converse, minilm_dir: Path) -> None:
     """Unknown models, users, sessions, tags, paths, and what upstreams call themselves: none of it is a label's value."""
     async with talk(**RICH) as t:
         marks = {"x-tidegate-user": "zz-user", "x-tidegate-session": "zz-session", "x-tidegate-tags": "zz-tag", "x-request-id": "zz-request-id"}  # fmt: skip
