@@ -127,7 +127,7 @@ class Series:
 
     def _evidence(self, row: Sequence[Bucket]) -> list[dict[str, Any]]:
         """Of the routes nearest to their limit, or furthest above it."""
-        told = []
+        told: list[tuple[float, dict[str, Any]]] = []
         for route, limit in self._limits.items():
             lists: dict[str, list[float | None]] = {key: [] for key in _READ}
             reading: Mapping[str, float] = {}
@@ -135,9 +135,8 @@ class Series:
                 reading = bucket.evidence.get(route, reading)
                 for key, values in lists.items():
                     values.append(reading.get(key))
-            told.append({"name": route, "limit": limit, **lists})
-        told.sort(key=lambda each: -(each["wrong_bound"][-1] or 0.0) / max(each["limit"], 1e-9))
-        return told[:MOST_SHOWN]
+            told.append((reading.get("wrong_bound", 0.0) / max(limit, 1e-9), {"name": route, "limit": limit, **lists}))
+        return [each for _, each in sorted(told, key=lambda pair: -pair[0])[:MOST_SHOWN]]
 
 
 def _known(name: str, names: set[str]) -> str:

@@ -363,6 +363,127 @@ async def test_keys_in_force_mean_a_door(browser: Browser, tmp_path: Path) -> No
             assert await page.evaluate("sessionStorage.length + localStorage.length") == 0
 
 
+# --- over time
+
+
+SHOP: dict[str, Any] = {
+    "routes": {
+        "default": {"cache": {"exact": {"ttl": "10m"}, "semantic": {"evidence": "assume", "max_false_hit_rate": 0.02}}},
+        "shop": {
+            "match": {"models": ["shop"]},
+            "cache": {"semantic": {"max_false_hit_rate": 0.01}},
+            "intents": {
+                "examples": {
+                    "opening_hours": ["when do you open", "what are your opening hours", "are you open on sunday"],
+                    "refund": ["I want my money back", "please refund my order", "how do I get a refund"],
+                    "out_of_scope": ["tell me a joke", "what is the capital of Peru"],
+                },
+                "margin": 0.0,
+                "below": 0.1,
+                "budget": "5s",
+                "then": {"opening_hours": {"answer": "From nine to five."}, "refund": {"model": "m"}},
+            },
+        },
+    },
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def trended(minilm_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Talk]:
+    """A gateway with two caches and two intents, after a dozen requests."""
+    async with conversation(tmp_path_factory.mktemp("trends"), **SHOP) as t:
+        t.upstream.script("m", ["ok"])
+        for question in ("How do I bake bread?", "What is the default port of Postgres?"):
+            await t.ask(question)
+            await t.gateway.caches.writer.drained()
+            for _ in range(3):
+                await t.ask(question)
+        await t.ask("please, what's the default port of postgres")
+        for question in ("when do you open", "are you open on sunday", "please refund my order"):
+            await t.ask(question, model="shop")
+        await until(lambda: len(t.gateway.recent) == 12)
+        yield t
+
+
+def share(part: int, of: int) -> str:
+    return re.sub(r"\.0$", "", f"{100 * part / of:.1f}") + f" % ({part} of {of})"
+
+
+async def labels(page: Page) -> dict[str, str]:
+    """What each plot says to those who do not see it, as soon as it says anything."""
+    found = {}
+    for name in ("hits", "bounds", "routes", "intents"):
+        svg = page.locator(f"#trend-{name} svg")
+        await expect(svg).to_have_attribute("aria-label", re.compile(r"\d"), timeout=10_000)
+        found[name] = await svg.get_attribute("aria-label") or ""
+    return found
+
+
+async def test_the_plots_say_what_the_receipts_say(browser: Browser, trended: Talk) -> None:
+    """Hit rates, routes and intents add up to the receipts; a route says its bound, its limit and whether it serves."""
+    receipts = trended.ledger.all
+    of = {kind: sum(r.cache == kind for r in receipts) for kind in ("hit", "semantic", "miss")}
+    assert of["hit"] == 6
+    assert sum(r.intent != "" for r in receipts) == 3
+    async with page_of(browser, trended.url) as page:
+        told = await labels(page)
+    lookups = sum(of.values())
+    assert f"exact: {share(6, lookups)}" in told["hits"]
+    assert f"semantic: {share(of['semantic'], lookups)}" in told["hits"]
+    assert told["routes"].endswith(". default: 9; shop: 3")
+    intents = {name: sum(r.intent == name for r in receipts) for name in ("opening_hours", "refund")}
+    assert all(f"{name.replace('_', ' ')}: {count}" in told["intents"] for name, count in intents.items())
+    assert "default: 100 %, limit 2 %, serving; 0 right, 0 wrong, 0 unclear" in told["bounds"]
+    assert "shop: 100 %, limit 1 %, in shadow" in told["bounds"]
+
+
+async def test_a_plot_can_be_read_with_pointer_and_keys(browser: Browser, trended: Talk) -> None:
+    """A line at the bucket and its numbers; the arrow keys go on from the newest; the table below has the same."""
+    async with page_of(browser, trended.url) as page:
+        await labels(page)
+        plot = page.locator("#trend-routes")
+        await expect(plot.locator(".tip")).to_be_hidden()
+        newest = (await trended.http.get("/console/api/series")).json()["routes"][0]["values"]
+        back = next(at for at, count in enumerate(reversed(newest), 1) if count)
+        await plot.locator("svg").focus()
+        for _ in range(back):
+            await page.keyboard.press("ArrowLeft")
+        await expect(plot.locator(".tip")).to_contain_text(re.compile(r"default \d"))
+        await page.screenshot(path=artefacts() / "console-trends-read.png", full_page=True)
+        await page.keyboard.press("Escape")
+        await expect(plot.locator(".tip")).to_be_hidden()
+        await plot.locator("svg").hover()
+        await expect(plot.locator(".tip")).to_be_visible()
+        await plot.get_by_text("Numbers").click()
+        rows = await plot.locator(".numbers tbody tr").all_inner_texts()
+        assert sum(int(row.split("\t")[1]) for row in rows) == 9
+        assert sum(int(row.split("\t")[2]) for row in rows) == 3
+
+
+async def test_a_longer_time_is_one_press_away(browser: Browser, trended: Talk) -> None:
+    """The same numbers in buckets of a minute."""
+    async with page_of(browser, trended.url) as page:
+        await labels(page)
+        await page.get_by_role("button", name="3 hours").click()
+        svg = page.locator("#trend-routes svg")
+        await expect(svg).to_have_attribute("aria-label", "Requests by route, last 3 hours. default: 9; shop: 3")
+
+
+async def test_plots_move_with_what_comes(browser: Browser, tmp_path: Path) -> None:
+    """Without a semantic cache, look-ups or intents the plots say so in words; a request shows without a reload."""
+    async with conversation(tmp_path) as t, page_of(browser, t.url) as page:
+        t.upstream.script("m", ["ok"])
+        for count in (1, 2):
+            await t.ask("hi")
+            await expect(page.locator("#trend-routes svg")).to_have_attribute(
+                "aria-label", re.compile(f"default: {count}$")
+            )
+        await expect(page.locator("#trend-hits .nothing")).to_have_text("No cache was asked in this time.")
+        await expect(page.locator("#trend-bounds .nothing")).to_have_text("No route has a semantic cache.")
+        await expect(page.locator("#trend-intents .nothing")).to_have_text("No intent was told in this time.")
+        await page.screenshot(path=artefacts() / "console-trends-empty.png", full_page=True)
+
+
 # --- how it looks
 
 
@@ -407,5 +528,18 @@ async def test_it_fits_and_can_be_read(browser: Browser, lived: Talk, width: int
         await row(page, "refused").click()
         await page.mouse.move(0, 0)
         await page.screenshot(path=artefacts() / f"console-{width}-{scheme}.png", full_page=True)
+        assert await page.evaluate(FITS) == []
+        assert await page.evaluate(READABLE) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1320, 390])
+async def test_plots_fit_and_can_be_read(browser: Browser, trended: Talk, width: int, scheme: str) -> None:
+    """Legends, scales and an open table on wide and narrow screens, in light and dark."""
+    async with page_of(browser, trended.url, width=width, scheme=scheme) as page:
+        await labels(page)
+        await page.locator("#trend-hits svg").focus()
+        await page.keyboard.press("End")
+        await page.screenshot(path=artefacts() / f"console-trends-{width}-{scheme}.png", full_page=True)
         assert await page.evaluate(FITS) == []
         assert await page.evaluate(READABLE) == []
