@@ -19,6 +19,8 @@ from guardrails.finding.automaton import Phrases, fold, fold_text
 from guardrails.finding.spans import Span, resolve
 
 _TOKEN = re.compile(r"[^\W_]+|\s+|[\W_]")
+_VISIBLE = re.compile(r"[^\W_]+|[^\w\s]|_")
+"""The same without white space, which no phrase begins with."""
 _STEPS = 4
 """Steps a token, at most, over the whole text; beyond them the automaton takes over."""
 _KEPT = 1 << 14
@@ -61,13 +63,11 @@ class WordPhrases:
                 said += token
         self._following = {said: tuple(sorted(tokens)) for said, tokens in following.items()}
         """Beginning of a phrase -> the tokens that go on with it, in order."""
+        self._firsts = frozenset(following[""])
 
     def quiet(self, text: str) -> bool:
-        tokens = self._tokens(text, 0)
-        if tokens is None:
-            return self._automaton.quiet(text)
-        firsts = self._following
-        return not any(token in firsts or token in self._full for token, _, _ in tokens)
+        folded = self._folded(text)
+        return self._automaton.quiet(text) if folded is None else self._firsts.isdisjoint(_VISIBLE.findall(folded))
 
     def find(self, text: str, begin: int = 0) -> list[Span]:
         return resolve(self.found(text, begin))
@@ -129,10 +129,15 @@ class WordPhrases:
         at = bisect_left(tokens, token)
         return at < len(tokens) and tokens[at].startswith(token)
 
+    def _folded(self, text: str) -> str | None:
+        """Each character folded to one; None where that cannot be."""
+        folded = text.lower() if text.isascii() else text.translate(self._folds)
+        return folded if len(folded) == len(text) else None
+
     def _tokens(self, text: str, begin: int) -> list[tuple[str, int, int]] | None:
         """(token, start, end), white space as one space. None where folding shifts offsets."""
-        folded = text.lower() if text.isascii() else text.translate(self._folds)
-        if len(folded) != len(text):
+        folded = self._folded(text)
+        if folded is None:
             return None
         return [
             (" " if (token := m[0]).isspace() else token, m.start(), m.end()) for m in _TOKEN.finditer(folded, begin)
