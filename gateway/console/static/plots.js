@@ -80,14 +80,15 @@ export class Plot {
   // A line breaks where nothing is known; a value on its own is a dot.
   line({ tone, values }) {
     let path = "";
+    let dots = "";
     values.forEach((value, at) => {
       if (value === null) return;
       const place = `${this.x(at).toFixed(1)} ${this.y(value).toFixed(2)}`;
       const first = at === 0 || values[at - 1] === null;
-      const alone = first && (at === values.length - 1 || values[at + 1] === null);
-      path += (first ? "M" : "L") + place + (alone ? "h.01" : "");
+      if (first && (at === values.length - 1 || values[at + 1] === null)) dots += `M${place}h.01`;
+      path += (first ? "M" : "L") + place;
     });
-    return [shape("path", { class: `${tone} line`, d: path })];
+    return [shape("path", { class: `${tone} line`, d: path }), shape("path", { class: `${tone} line dot`, d: dots })];
   }
 
   // Stacked columns, one path a line: a bucket is as wide as its time.
