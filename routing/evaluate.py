@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from gateway.core.intervals import Z, wilson
 from routing.examples import OUT_OF_SCOPE, Examples, ExamplesError
 from routing.head import Head
 
 Array = np.ndarray[Any, Any]
 OOS = "oos"
-_Z = 1.959964
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -113,12 +113,7 @@ def share(hits: int, of: int) -> Share:
     """Wilson (1927); empty for no rows."""
     if not of:
         return Share(0, 0, None, None, None)
-    p, z2 = hits / of, _Z * _Z
-    middle = (p + z2 / (2 * of)) / (1 + z2 / of)
-    half = _Z / (1 + z2 / of) * math.sqrt(p * (1 - p) / of + z2 / (4 * of * of))
-    low = 0.0 if hits == 0 else max(0.0, middle - half)  # exact at the ends, where rounding would show
-    high = 1.0 if hits == of else min(1.0, middle + half)
-    return Share(hits, of, p, low, high)
+    return Share(hits, of, hits / of, *wilson(hits, of))
 
 
 def auroc(above: Sequence[float], under: Sequence[float]) -> tuple[float, float, float] | None:
@@ -132,5 +127,5 @@ def auroc(above: Sequence[float], under: Sequence[float]) -> tuple[float, float,
     area = (float(ranks[:m].sum()) - m * (m + 1) / 2) / (m * n)
     q1, q2 = area / (2 - area), 2 * area * area / (1 + area)
     variance = (area * (1 - area) + (m - 1) * (q1 - area * area) + (n - 1) * (q2 - area * area)) / (m * n)
-    half = _Z * math.sqrt(max(0.0, variance))
+    half = Z * math.sqrt(max(0.0, variance))
     return area, max(0.0, area - half), min(1.0, area + half)

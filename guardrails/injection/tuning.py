@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gateway.core.intervals import wilson
 from guardrails.injection.head import Calibration
 from guardrails.injection.samples import Example
 
@@ -59,20 +60,11 @@ def table(examples: Sequence[Example], logits: Logits, cut: float) -> Iterator[s
     for (label, source, kind), hits in sorted(groups.items()):
         if kind and len(hits) == len(groups[(label, source, "")]):
             continue
-        low, high = interval(sum(hits), len(hits))
+        low, high = wilson(sum(hits), len(hits))
         name = f"{source} / {kind}" if kind else source
         share = 100 * sum(hits) / len(hits)
         what = "attack  " if label else "harmless"
         yield f"{what} {name:66} {sum(hits):5} of {len(hits):5} = {share:5.1f} % ({100 * low:.1f} .. {100 * high:.1f})"
-
-
-def interval(hits: int, of: int) -> tuple[float, float]:
-    """Wilson's, 95 %."""
-    z = 1.959964
-    share = hits / of
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _logits(

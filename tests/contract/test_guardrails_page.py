@@ -9,9 +9,9 @@ import pytest
 
 from gateway import config as configuration
 from gateway.commands.check import report_of
+from gateway.core.intervals import wilson
 from guardrails.config import GuardrailConfig
 from guardrails.injection.head import load
-from guardrails.injection.tuning import interval
 from guardrails.kinds import KINDS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/guardrails.md"
@@ -63,7 +63,7 @@ def rates() -> str:
     for tier, name in (("grams", "rules and n-grams"), ("model", "with the sentence encoder")):
         told = load().header.figures[tier]
         found, count = told["recall"] * told["attacks"], told["harmless"] * told["false_alarms"]
-        caught, alarms = interval(round(found), round(told["attacks"])), interval(round(count), round(told["harmless"]))
+        caught, alarms = wilson(round(found), round(told["attacks"])), wilson(round(count), round(told["harmless"]))
         rows.append(
             f"| {name} | {told['auc']:.3f} | {told['recall']:.1%} ({caught[0]:.1%} to {caught[1]:.1%}) "
             f"| {told['false_alarms']:.2%} ({alarms[0]:.2%} to {alarms[1]:.2%}) |"
