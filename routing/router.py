@@ -12,7 +12,6 @@ from gateway.core.answer import Answer, AnswerKind, Handoff
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.ports import Decider
-from gateway.core.response import said
 from routing.baseline import Baseline
 from routing.clarify import title
 from routing.config import ContextConfig, IntentsConfig, Then
@@ -134,5 +133,4 @@ class IntentRouter:
 
     def _say(self, exchange: Exchange, kind: AnswerKind, text: str, headers: dict[str, str] | None = None) -> Answer:
         """The edge tells the intent itself, so it is not among the headers."""
-        model, created = exchange.asked().model, exchange.clock.wall() // 10**9
-        return Answer(kind, said(text, id=exchange.id, model=model, created=created), headers=headers or {})
+        return Answer(kind, exchange.says(text), headers=headers or {})

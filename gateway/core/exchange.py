@@ -17,6 +17,7 @@ from gateway.core.facts import Facts
 from gateway.core.plan import Plan, Target
 from gateway.core.receipt import Attempt, CacheResult, Stage
 from gateway.core.request import Operation, Request
+from gateway.core.response import Response, said
 from gateway.core.verdict import Verdict
 
 
@@ -156,6 +157,10 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
         """The request, once it was read. A stage before `receive` that calls this is a bug."""
         assert self.request is not None, "no stage before `receive` may look at the request"
         return self.request
+
+    def says(self, text: str) -> Response:
+        """An answer of the gateway's own, for this exchange."""
+        return said(text, id=self.id, model=self.asked().model, created=self.clock.wall() // 10**9)
 
     def elapsed(self) -> int:
         """Nanoseconds since the exchange opened."""

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from gateway.core.answer import Answer, AnswerKind, Handoff
 from gateway.core.events import Blocked, Remedy
 from gateway.core.exchange import Exchange
-from gateway.core.response import said
 
 MOST_CALLS = 6
 """Upstream calls that the checks of one exchange may ask for, all together."""
@@ -61,9 +60,7 @@ class Remedies:
             kind, headers = "handoff", {"x-tidegate-handoff": remedy.team}
             text = text or f"I am handing this over to {remedy.team.replace('_', ' ').replace('-', ' ')}."
         exchange.served_model = ""
-        created = exchange.clock.wall() // 10**9
-        response = said(text, id=exchange.id, model=exchange.asked().model, created=created)
-        return Answer(kind, response, headers=headers, handoff=handoff)
+        return Answer(kind, exchange.says(text), headers=headers, handoff=handoff)
 
     def last_resort(self) -> Remedy | None:
         """What a check still has to say when the calls it asked for have failed."""

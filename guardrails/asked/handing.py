@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from gateway.core.answer import Answer, Handoff
 from gateway.core.exchange import Exchange
-from gateway.core.response import said
 from guardrails.asked.screen import InputCheck
 
 SAID = "I am handing this over to a person."
@@ -13,10 +12,9 @@ SAID = "I am handing this over to a person."
 def handed_over(exchange: Exchange, check: InputCheck, reason: str) -> Answer:
     """A 200 like any other, without a call of a model; the desk is told by the spine. `reason`: the check's rule."""
     team, words = check.handover or ("", "")
-    model, created = exchange.asked().model, exchange.clock.wall() // 10**9
     return Answer(
         kind="handoff",
-        response=said(words or SAID, id=exchange.id, model=model, created=created),
+        response=exchange.says(words or SAID),
         headers={"x-tidegate-handoff": team},
         handoff=Handoff(team, f"{check.name}:{reason}" if reason else check.name),
     )
