@@ -6,7 +6,7 @@ from __future__ import annotations
 import msgspec
 
 from gateway.core.errors import CheckFailed
-from gateway.core.events import Blocked, Remedy
+from gateway.core.events import Blocked, Remedy, Text
 from gateway.core.exchange import Exchange
 from gateway.core.verdict import Action, Verdict
 from guardrails.answered.remedies import remedies_of
@@ -86,6 +86,11 @@ class Voice:
         if rules.closed:
             raise CheckFailed(f"The check {rules.name!r} could not look at the answer, so it may not pass.") from None
         self._exchange.degraded.append(f"guardrail:{rules.name}")
+
+
+def declined(event: Text) -> bool:
+    """Said in the field that a dialect keeps for refusals, beside the text."""
+    return any(isinstance(own, dict) and own.get("refusal") is True for own in (event.extra or {}).values())
 
 
 def note_held(exchange: Exchange, since: int) -> None:

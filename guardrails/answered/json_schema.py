@@ -12,7 +12,7 @@ from typing import Any
 from gateway.core.events import Event, Reasoning, Text, ToolCall, Unknown
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
-from guardrails.answered.answers import AnswerRules, interested
+from guardrails.answered.answers import AnswerRules, declined, interested
 from guardrails.answered.held_choices import HeldChoices, Judged, NotJudged
 from guardrails.answered.json_flaws import Shape, shaped
 from guardrails.answered.json_validate import Unusable, Validators
@@ -60,7 +60,7 @@ class JsonText:
         whole = "".join(event.text for event in texts)
         if not whole.strip() and (not whole or any(type(event) is ToolCall for event in events)):
             return Judged()
-        if any(_refused(event) for event in texts):
+        if any(declined(event) for event in texts):
             message = "The model refused, where JSON was asked for."
             return Judged(1, error=message, reasons=("refused>refused",))
         try:
@@ -91,8 +91,3 @@ def _with_text(events: Sequence[Event], text: str) -> list[Event]:
             said = True
             out.append(Text(text, event.choice))
     return out
-
-
-def _refused(event: Text) -> bool:
-    """Said in the field that a dialect keeps for refusals."""
-    return any(isinstance(own, dict) and own.get("refusal") is True for own in (event.extra or {}).values())

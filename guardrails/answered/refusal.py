@@ -13,7 +13,7 @@ from typing import Any
 from gateway.core.events import Blocked, ChoiceFinished, Event, Failed, Finished, Reasoning, Text, ToolCall, Unknown
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
-from guardrails.answered.answers import AnswerRules, Voice, interested, note_held
+from guardrails.answered.answers import AnswerRules, Voice, declined, interested, note_held
 from guardrails.answered.refusal_rules import OPENING, refuses
 
 CATEGORY = "model_refusal"
@@ -165,5 +165,4 @@ def _refused(event: Event) -> bool:
     """Said in the field that a dialect keeps for refusals: beside a text, or as a delta of its own."""
     if type(event) is Unknown:
         return any(isinstance(own, dict) and bool(own.get("refusal")) for own in event.fields.values())
-    extra = event.extra if type(event) is Text else None
-    return any(isinstance(own, dict) and own.get("refusal") is True for own in (extra or {}).values())
+    return type(event) is Text and declined(event)
