@@ -129,11 +129,11 @@ def _values(check: GuardrailConfig) -> Found:
 
 def _then(check: GuardrailConfig) -> Found:
     steps = check.steps
-    if steps and ("output" not in check.on or not stops(check)):
-        yield (
-            ".then",
-            "means nothing here: it says what happens when an answer is stopped (`on: [output]`, `action: block`)",
-        )
+    given = check.then is not None
+    if given and "output" not in check.on:
+        yield ".then", "means nothing without `on: [output]`: it says what happens when an answer is stopped"
+    if given and not stops(check):
+        yield ".then", f"means nothing for `action: {check.action}`, which stops no answer"
     if len(set(steps)) < len(steps):
         yield ".then", "says the same twice; `attempts` says how often to ask again"
     if any(step in ("pass", "block", "reply", "handoff") for step in steps[:-1]):

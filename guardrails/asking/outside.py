@@ -94,14 +94,6 @@ def band_problems(key: str, band: Sequence[float] | None) -> Found:
         yield key, "must be two scores from 0 to 1, the lower first, such as [0.3, 0.7]"
 
 
-def then_problems(check: GuardrailConfig) -> Found:
-    """A request that is stopped has no answer that could be replaced."""
-    if check.then is not None and "output" not in check.on:
-        yield ".then", "means nothing without `on: [output]`"
-    if check.then is not None and check.action == "flag":
-        yield ".then", "means nothing for `action: flag`, which stops no answer"
-
-
 def url_problem(url: str) -> str:
     """What is wrong with a service's address; empty when nothing is."""
     parts = urlsplit(url)

@@ -7,7 +7,7 @@ from guardrails.answered.answers import answer_rules
 from guardrails.asked.screen import Asking
 from guardrails.asking.asking_output import OutputAsking
 from guardrails.asking.classifying import Classifying
-from guardrails.asking.outside import classifier_of, classifier_problems, then_problems
+from guardrails.asking.outside import classifier_of, classifier_problems
 from guardrails.config import GuardrailConfig
 from guardrails.kind import BOTH, Found, Kind, Tools, always, words
 
@@ -28,7 +28,6 @@ def _transform(name: str, check: GuardrailConfig, tools: Tools) -> Transform:
 
 def _problems(check: GuardrailConfig) -> Found:
     yield from classifier_problems(check, needed=True)
-    yield from then_problems(check)
 
 
 KIND = Kind(

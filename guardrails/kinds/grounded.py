@@ -7,7 +7,7 @@ from gateway.core.ports import Transform
 from guardrails.answered.answers import answer_rules
 from guardrails.asking.asking_output import OutputAsking
 from guardrails.asking.grounded import DEFAULT, THRESHOLD, Grounded
-from guardrails.asking.outside import judge_problems, questioner_of, then_problems
+from guardrails.asking.outside import judge_problems, questioner_of
 from guardrails.config import GuardrailConfig
 from guardrails.kind import OUTPUT, Found, Kind, Tools, always, words
 
@@ -27,7 +27,6 @@ def _problems(check: GuardrailConfig) -> Found:
     if check.judge is not None and check.judge.band is not None:
         yield ".judge.band", "means nothing for `use: grounded`, which asks about every answer"
     yield from judge_problems(check, needed=True)
-    yield from then_problems(check)
 
 
 KIND = Kind(

@@ -7,7 +7,7 @@ from guardrails.answered.answers import answer_rules
 from guardrails.asked.screen import Asking
 from guardrails.asking.asking_output import OutputAsking
 from guardrails.asking.judge import AskJudge, own_question
-from guardrails.asking.outside import judge_problems, questioner_of, then_problems
+from guardrails.asking.outside import judge_problems, questioner_of
 from guardrails.config import GuardrailConfig
 from guardrails.kind import BOTH, Found, Kind, Tools, always, words
 
@@ -34,7 +34,6 @@ def _problems(check: GuardrailConfig) -> Found:
     if check.judge is not None and check.judge.band is not None:
         yield ".judge.band", "means nothing for `use: judge`, which asks about every text"
     yield from judge_problems(check, needed=True)
-    yield from then_problems(check)
 
 
 KIND = Kind(

@@ -6,7 +6,7 @@ from gateway.core.ports import Transform
 from guardrails.answered.answers import answer_rules
 from guardrails.asked.screen import Asking
 from guardrails.asking.asking_output import OutputAsking
-from guardrails.asking.outside import at_once_problems, then_problems, url_problem
+from guardrails.asking.outside import at_once_problems, url_problem
 from guardrails.asking.remote import AT_ONCE, OpenAIForm, PlainForm, Remote, RemoteRules, Spoken
 from guardrails.config import GuardrailConfig
 from guardrails.kind import BOTH, Found, Kind, Tools, always, words
@@ -51,7 +51,6 @@ def _problems(check: GuardrailConfig) -> Found:
     if check.api_key is not None and any(ord(ch) < 32 or ord(ch) > 126 for ch in check.api_key.reveal()):
         yield ".api_key", "holds a character that no header may hold"
     yield from at_once_problems(check)
-    yield from then_problems(check)
 
 
 KIND = Kind(
