@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, TypeVar
 
 from gateway.core.answer import Answer
+from gateway.core.ending import end
 from gateway.core.events import Blocked, Event
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
@@ -71,11 +72,9 @@ async def _undo(exchange: Exchange, task: asyncio.Task[Answer | None]) -> None:
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:
-    """Cancels it and waits until it is over; how it ended is of no interest any more."""
-    task.cancel()
-    await asyncio.wait((task,))
-    if not task.cancelled():
-        task.exception()
+    """Ends it; how it ended is of no interest any more."""
+    task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    await end((task,))
 
 
 async def beside_call(exchange: Exchange, call: Coroutine[Any, Any, T]) -> T | Blocked:

@@ -62,6 +62,8 @@ class Delivery:
         self.seen = seen or Seen(self._exchange.clock.now)
         self.blocked: Blocked | None = None
         self.done = False
+        self.sent = False
+        """The last byte of a whole answer is out: whatever goes wrong from here on, there is nothing left to tell."""
 
     def _open(self) -> tuple[Stream, Outlet]:
         if self._stream is None or self._outlet is None:
@@ -176,3 +178,4 @@ class Delivery:
         if exchange.ttft is None:
             exchange.ttft = exchange.elapsed()
         await self._client.write(data, outlet.content_type, last=last, streaming=outlet.streaming)
+        self.sent = last

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from gateway.core.ending import end
 from gateway.core.errors import Internal
 from gateway.pipeline.trial import Trial
 
@@ -98,17 +99,11 @@ def _settle(running: dict[asyncio.Task[None], Trial]) -> Trial | None:
 
 async def _drop(running: dict[asyncio.Task[None], Trial]) -> None:
     """Cancels what is left and sees it end, also when we are cancelled meanwhile: it ends at once, and then so do we."""
-    for task, trial in running.items():
-        task.cancel()
+    for trial in running.values():
         trial.record("cancelled")
-    cancelled: asyncio.CancelledError | None = None
-    while left := [task for task in running if not task.done()]:
-        try:
-            await asyncio.wait(left)
-        except asyncio.CancelledError as ours:
-            cancelled = ours
-    for task, trial in running.items():
-        if not task.cancelled() and task.exception() is None:
-            await trial.close()
-    if cancelled is not None:
-        raise cancelled
+    try:
+        await end(running)
+    finally:
+        for task, trial in running.items():
+            if not task.cancelled() and task.exception() is None:
+                await trial.close()

@@ -123,7 +123,7 @@ class Spine:
         except ClientGone:
             raise
         except asyncio.CancelledError:
-            if client.gone:
+            if client.gone and not (delivery is not None and delivery.sent):
                 raise
             fault = Unavailable("The gateway is stopping; send the request again.")
         except Exception as bug:
@@ -132,6 +132,8 @@ class Spine:
             else:
                 self._crashed(exchange, bug)
                 fault = Internal("The gateway failed on this request; it has been logged.")
+        if delivery is not None and delivery.sent:  # stopped, or out of time, between the last byte and here
+            return "ok"
         if delivery is not None and client.committed:
             await delivery.fail(fault)
         else:

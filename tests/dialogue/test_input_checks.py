@@ -284,6 +284,14 @@ async def test_a_check_that_keeps_failing_is_left_alone_and_never_passed(talk: C
 # --- bursts
 
 
+# Likeness is measured by hashes under a random key: of a text this long, one other word is never a tenth.
+WISHES = (
+    "Let it begin in the morning, when the fishing boats come home, and end at night, when the lamp goes round. Use plain "
+    "words, no rhymes, and name the keeper, her two dogs, the bell that rang in the great storm, and what became of it. "
+    "Say nothing of the war, keep to the past tense, and close with a question that a child might ask of the sea."
+)
+
+
 @DIALECTS
 async def test_a_burst_is_told_to_wait(talk: Converse, path: str) -> None:
     """429 in the client's dialect, with the time to wait; the next wish of the same client passes; and the log has
@@ -291,7 +299,7 @@ async def test_a_burst_is_told_to_wait(talk: Converse, path: str) -> None:
     out = io.StringIO()
     calm = {"use": "burst", "action": "block", "limit": 3, "within": "60s"}
     async with talk(**guarded(calm=calm), logger=logs.setup("json", out)) as t:
-        wish = "Write a short poem about zqplanted, the lighthouse at the end of the old pier, in {} lines."
+        wish = "Write a short poem about zqplanted, the lighthouse at the end of the old pier, in {} lines. " + WISHES
         for number in ("four", "five", "six"):
             assert (await say(t, path, wish.format(number))).status == 200
             await t.receipt()

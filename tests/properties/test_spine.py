@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import Any
 
@@ -234,6 +235,7 @@ async def live(case: dict[str, Any]) -> str:
     assert world.spine.inflight == 0
     assert world.undone == (1 if exchange.permitted else 0)
     assert [up.open_replies for up in upstreams] == [0] * len(upstreams)
+    await turns(1)  # what the exchange's own end cancelled ends in the next turn
     assert asyncio.all_tasks() == before
     assert len(receipt.attempts) == sum(up.calls for up in upstreams)
     assert receipt.status == client.status
@@ -334,6 +336,41 @@ def test_every_moment_of_leaving_what_a_check_asks_for() -> None:
     for gone in (True, False):
         ends = [asyncio.run(main(cancel, gone)) for cancel in range(1, 90)]
         assert ends[0] == ("client_gone" if gone else "gateway_error")
+        assert ends[-1] == "ok"
+
+
+def test_every_moment_of_leaving_checks_beside_a_call() -> None:
+    """And of being stopped again while what was begun is still being ended."""
+
+    async def main(cancel: int, hedge: float | None, takes: int, slow: int) -> str:
+        async def verdict() -> None:
+            await turns(takes)
+
+        def look(exchange: Any) -> None:
+            task = exchange.beside = asyncio.create_task(verdict())
+            exchange.cleanup.append(task.cancel)
+
+        case: dict[str, Any] = {
+            "stream": False,
+            "dialect": "openai",
+            "body": None,
+            "upstreams": [[Wire(whole("Hello"), delay=slow)]],
+            "checks": [],
+            "screen": None,
+            "inspect": Stage("inspect", look),
+            "attempts": 1,
+            "hedge_after": hedge,
+            "overflow": False,
+            "cancel": cancel,
+            "again": True,
+            "gone": False,
+            "slow": slow,
+        }
+        return await live(case)
+
+    for hedge, takes, slow in itertools.product((None, 0.0), (0, 6), (0, 2)):
+        ends = [asyncio.run(main(cancel, hedge, takes, slow)) for cancel in range(1, 40)]
+        assert ends[0] == "gateway_error"
         assert ends[-1] == "ok"
 
 
