@@ -29,15 +29,22 @@ def decode(data: bytes) -> Body:
         if "out of range" in str(error):
             raise BadRequest("The request body holds a number that is out of range.", code="invalid_json") from None
         raise BadRequest("The request body must be a JSON object.") from None
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
-    except UnicodeDecodeError:
-        raise BadRequest("The request body is not valid UTF-8.", code="invalid_json") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"The request body is not valid {_flaw(data, error)}.", code="invalid_json") from None
     except RecursionError:
         raise _too_deep() from None
     if data.count(b"[") + data.count(b"{") > MOST_DEPTH and _deeper(body):  # counting is cheap, and most end here
         raise _too_deep()
     return body
+
+
+def _flaw(data: bytes, error: Exception) -> str:
+    """msgspec's versions differ in how they tell bad UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return "UTF-8"
+    return f"JSON: {error}"
 
 
 def _deeper(body: Body) -> bool:
