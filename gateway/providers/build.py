@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from gateway.core.clock import Clock, SystemClock
 from gateway.core.plan import Capability, ModelPlan, Target, Timeouts
 from gateway.core.ports import Dialect
+from gateway.pools.balance import KEYS
+from gateway.pools.endpoints import Endpoints
 from gateway.providers.auth import auth_headers
-from gateway.providers.balance import KEYS
 from gateway.providers.config import (
     InvalidConfig,
     ModelConfig,
@@ -19,7 +20,6 @@ from gateway.providers.config import (
     provider_problems,
     urls_of,
 )
-from gateway.providers.endpoints import Endpoints
 from gateway.providers.http_client import HttpClient
 from gateway.providers.native import Polyglot
 from gateway.providers.prices import price_of, window_of

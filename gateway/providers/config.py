@@ -15,9 +15,9 @@ import msgspec
 from gateway.core.plan import Capability, Price
 from gateway.core.secret import Secret
 from gateway.core.units import Duration
+from gateway.pools.balance import Balance
 from gateway.providers import catalog
 from gateway.providers.auth import AuthKind, auth_headers
-from gateway.providers.balance import Balance
 from gateway.providers.http_request import wrong_url
 from gateway.providers.profile import ErrorRule, Params, Profile, StreamRules, Trust
 

@@ -11,9 +11,10 @@ from gateway.core.errors import BadRequest, GatewayFault, UpstreamFailed, Upstre
 from gateway.core.plan import Target, Timeouts
 from gateway.core.ports import Call, Dialect, Reply
 from gateway.core.request import Request
-from gateway.providers.affinity import Key
+from gateway.pools.affinity import Key
+from gateway.pools.endpoint import Endpoint, Lease
+from gateway.pools.endpoints import Endpoints
 from gateway.providers.counting import CountedHere
-from gateway.providers.endpoints import Endpoint, Endpoints, Lease
 from gateway.providers.failures import fault_of, overridden, says_of_health
 from gateway.providers.http_client import HttpClient, HttpReply
 from gateway.providers.http_errors import ConnectFailed, HttpError, ReadTimeout
@@ -50,7 +51,7 @@ class HttpUpstream:
         self._profile = profile
         self._dialect = dialect
         self._http = http
-        self._key = key if len(endpoints.all) > 1 else None
+        self._key = key
         self._params = profile.params.table()
         self._fixed = {**{name.lower(): value for name, value in profile.headers.items()}, **dict(auth)}
         self._forward = tuple(name.lower() for name in profile.forward)
@@ -73,7 +74,7 @@ class HttpUpstream:
             return CountedHere(request)
         call = self._call(request, target)
         sent = self._headers(call, traceparent, headers)
-        key = self._key(request, target, affinity) if self._key is not None else b""
+        key = self._key(request, target, affinity) if self._key and len(self.endpoints.all) > 1 else b""
         tried: set[Endpoint] = set()
         fault: GatewayFault = UpstreamFailed("No endpoint of the upstream can be reached.")
         lease = self.endpoints.lease(tried, key, turn)

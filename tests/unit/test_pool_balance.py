@@ -16,9 +16,10 @@ from gateway.core.clock import ManualClock
 from gateway.core.plan import Target
 from gateway.core.request import Request
 from gateway.dialects import anthropic_read, openai_read
-from gateway.providers.affinity import MOST_TOOLS, PREFIX_CHARS, prefix_key, session_key
-from gateway.providers.balance import BOUND, FLOOR, Balance
-from gateway.providers.endpoints import FAILED_WAIT, FAILURES, HALF_LIFE, Endpoint, Endpoints, Lease
+from gateway.pools.affinity import MOST_TOOLS, PREFIX_CHARS, prefix_key, session_key
+from gateway.pools.balance import BOUND, FLOOR, Balance
+from gateway.pools.endpoint import FAILED_WAIT, FAILURES, HALF_LIFE, Endpoint, Lease
+from gateway.pools.endpoints import Endpoints
 
 TARGET = Target(provider="p", model="m")
 

@@ -1,21 +1,17 @@
-"""Which of a provider's addresses takes the next call: in-flight counts, and a passive breaker for each.
+"""One replica: what this process has under way there, how long it lets wait, and a passive breaker.
 
-Only calls tell of an endpoint's health here; nobody probes. An endpoint that failed `FAILURES` times in a row is left
-alone for a while, then gets one call to prove itself. The breaker is a preference and not a gate: when every endpoint
-is broken, the one that has been left alone longest is tried, so the last one is never taken away.
+An endpoint that failed `FAILURES` times in a row is left alone for a while, then gets one call to prove itself.
 """
 
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Sequence, Set
 from urllib.parse import urlsplit
 
 import xxhash
 
 from gateway.core.clock import Clock
-from gateway.providers.balance import RULES, Balance
+from gateway.pools.reading import Reading
 
 FAILURES = 5
 FIRST_REST = 2.0
@@ -36,10 +32,13 @@ class Endpoint:
     __slots__ = (
         "_measured",
         "_wait",
+        "draining",
         "failures",
+        "healthy",
         "in_flight",
         "label",
         "probing",
+        "reading",
         "rest",
         "resting_until",
         "seed",
@@ -54,6 +53,11 @@ class Endpoint:
         self.seed = xxhash.xxh3_64_intdigest(self.url.encode())
         """The same in every process, so that all of them rank endpoints alike."""
         self.in_flight = 0
+        self.healthy = True
+        """What the last probe said; true where nobody probes."""
+        self.draining = False
+        """It gets no new call while another can take it: it is about to go, or an operator said so."""
+        self.reading: Reading | None = None
         self.failures = 0
         self.rest = 0.0
         self.resting_until = 0
@@ -84,6 +88,9 @@ class Endpoint:
                 self.resting_until = now + int(self.rest * 1e9)
 
     def ready(self, now: int) -> bool:
+        """Whether it should be asked, if there is a choice."""
+        if not self.healthy or self.draining:
+            return False
         return not self.resting_until or (now >= self.resting_until and not self.probing)
 
     def waited(self, now: int, seconds: float) -> None:
@@ -133,51 +140,3 @@ class Lease:
 
     def _elapsed(self) -> float:
         return (self._clock.now() - self._since) / 1e9
-
-
-class Endpoints:
-    """All endpoints of one provider, and the rule by which one is picked. Picking and counting are one step: there is
-    no `await` in between, so a burst does not all go to the same place."""
-
-    def __init__(
-        self, urls: Sequence[str], balance: Balance, clock: Clock, *, rng: random.Random | None = None
-    ) -> None:
-        self.all = tuple(Endpoint(url) for url in urls)
-        self._rule = RULES[balance]
-        self._clock = clock
-        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
-        # Replicas of the gateway must not all begin with the same endpoint.
-        self._next = self._rng.randrange(len(self.all))
-
-    def lease(self, tried: Set[Endpoint] = frozenset(), key: bytes = b"", turn: int = 0) -> Lease | None:
-        """As `begin`, for a call whose wait is measured too."""
-        endpoint = self.begin(tried, key, turn)
-        return Lease(endpoint, self._clock) if endpoint is not None else None
-
-    def begin(self, tried: Set[Endpoint] = frozenset(), key: bytes = b"", turn: int = 0) -> Endpoint | None:
-        """Picks an endpoint and counts the call. None when all were tried already. `key` and `turn`: see `balance`."""
-        if len(self.all) == 1:
-            chosen = None if tried else self.all[0]
-        else:
-            chosen = self._pick(tried, key, turn)
-        if chosen is not None:
-            chosen.begin()
-        return chosen
-
-    def end(self, endpoint: Endpoint, ok: bool | None) -> None:
-        endpoint.end(self._clock, ok)
-
-    def _pick(self, tried: Set[Endpoint], key: bytes, turn: int) -> Endpoint | None:
-        now = self._clock.now()
-        start = self._next
-        order = [*self.all[start:], *self.all[:start]]
-        left = [endpoint for endpoint in order if endpoint not in tried]
-        ready = [endpoint for endpoint in left if endpoint.ready(now)]
-        if ready:
-            chosen = self._rule(ready, now, key, turn, self._rng)
-        elif left:
-            chosen = min(left, key=lambda endpoint: endpoint.resting_until)
-        else:
-            return None
-        self._next = (self.all.index(chosen) + 1) % len(self.all)
-        return chosen

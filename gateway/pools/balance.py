@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Literal
 
 import xxhash
 
-from gateway.providers.affinity import Key, prefix_key, session_key
+from gateway.pools.affinity import Key, prefix_key, session_key
 
 if TYPE_CHECKING:
-    from gateway.providers.endpoints import Endpoint
+    from gateway.pools.endpoint import Endpoint
 
 Balance = Literal["round_robin", "least_inflight", "latency", "prefix", "session"]
 BOUND = 1.25

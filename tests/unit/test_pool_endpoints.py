@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.clock import ManualClock
-from gateway.providers.endpoints import FAILURES, FIRST_REST, LONGEST_REST, Balance, Endpoint, Endpoints
+from gateway.pools.endpoint import FAILURES, FIRST_REST, LONGEST_REST, Endpoint
+from gateway.pools.endpoints import Balance, Endpoints
 
 
 def endpoints(count: int, clock: ManualClock, balance: Balance = "round_robin") -> Endpoints:
@@ -148,3 +149,28 @@ def test_every_call_that_began_and_ended_is_counted_once(
         else:
             pool.end(under_way.pop(), ok)
         assert Counter(under_way) == Counter({e: e.in_flight for e in pool.all if e.in_flight})
+
+
+def test_the_endpoints_may_change_under_way() -> None:
+    """Those that stay keep their counts, a new one is asked, and nothing is left when no name is given any more."""
+    ends = Endpoints(["http://a", "http://b"], "round_robin", ManualClock())
+    held = ends.begin()
+    assert held is not None
+    other = next(end for end in ends.all if end is not held)
+    ends.keep(["http://c/", held.url])
+    assert [end.url for end in ends.all] == ["http://c", held.url]
+    assert ends.all[1] is held
+    assert held.in_flight == 1
+    ends.keep([])
+    assert len(ends.all) == 2
+    assert {end.url for end in (ends.begin(), ends.begin()) if end} == {"http://c", held.url}
+    assert other not in ends.all
+
+
+def test_one_that_is_ill_or_leaving_is_asked_only_when_nobody_else_can() -> None:
+    ends = Endpoints(["http://a", "http://b"], "round_robin", ManualClock())
+    ends.all[0].healthy = False
+    ends.all[1].draining = True
+    assert ends.begin() is not None
+    ends.all[1].draining = False
+    assert [end.url for end in (ends.begin(), ends.begin(), ends.begin()) if end] == ["http://b"] * 3

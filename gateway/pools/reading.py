@@ -1,0 +1,31 @@
+"""What an engine's own metrics said of one endpoint, the last time they were read."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything is None where the engine does not tell it. A reading is a slow correction of our own counts, which
+    know at once what we sent: it is seconds old, and others' calls are in it too."""
+
+    at: int
+    """Nanoseconds of the clock, when it was read."""
+    waiting: float | None = None
+    """Calls in the engine's queue."""
+    running: float | None = None
+    kv: float | None = None
+    """Share of the cache that is in use, 0 to 1."""
+    block_tokens: int | None = None
+    blocks: int | None = None
+    """The size of the prefix cache: blocks of `block_tokens` tokens."""
+    slots: int | None = None
+    """Calls it works on at once."""
+    started: float | None = None
+    """When its process started, in seconds since 1970. A later one means that its caches are empty."""
+    prompt_tokens: float | None = None
+    cached_tokens: float | None = None
+    """Counters since it started: tokens of prompts, and those of them that were in its cache."""
+    adapters: frozenset[str] = frozenset()
+    """LoRA adapters that are loaded."""
+    most_adapters: int | None = None
