@@ -1,4 +1,4 @@
-"""How a provider wants to be told who calls. Headers are made once, at start."""
+"""How a provider wants to be told who calls. One fixed header is made once, at start; what signs is in `signing`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import Literal
 
 from gateway.core.secret import Secret
 
-AuthKind = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"]
-"""`bearer` is `Authorization: Bearer KEY`, `none` nothing; the others name the header that holds the key alone."""
+AuthKind = Literal[
+    "bearer", "x-api-key", "api-key", "x-goog-api-key", "none", "sigv4", "service-account", "oauth"
+]  # fmt: skip
+"""`bearer` is `Authorization: Bearer KEY`, `none` nothing; those ending in `-key` name the header that holds the key
+alone. The last three have no fixed header: see `signing.kinds`."""
 
 
 def auth_headers(kind: AuthKind, key: Secret | None) -> tuple[tuple[str, str], ...]:

@@ -22,8 +22,10 @@ from gateway.providers.config import (
 )
 from gateway.providers.http_client import HttpClient
 from gateway.providers.native import Polyglot
+from gateway.providers.post import Poster
 from gateway.providers.prices import price_of, window_of
 from gateway.providers.profile import Profile
+from gateway.providers.signing.kinds import KINDS
 from gateway.providers.upstream import HttpUpstream
 
 
@@ -43,13 +45,16 @@ def build(
     upstreams = {}
     for name, config in providers.items():
         profile = profile_of(config)
+        client = http.through(config.proxy.reveal()) if config.proxy else http
+        kind = KINDS.get(profile.auth)
         upstreams[name] = HttpUpstream(
             name,
             profile,
             _dialect(profile, dialects),
             Endpoints(urls_of(config, profile), config.balance, clock),
-            http.through(config.proxy.reveal()) if config.proxy else http,
-            auth=auth_headers(profile.auth, config.api_key),
+            client,
+            auth=() if kind else auth_headers(profile.auth, config.api_key),
+            signer=kind.make(config, Poster(client), clock) if kind else None,
             key=KEYS.get(config.balance),
         )
     return upstreams

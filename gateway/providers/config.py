@@ -17,15 +17,18 @@ from gateway.core.secret import Secret
 from gateway.core.units import Duration
 from gateway.pools.balance import Balance
 from gateway.providers import catalog
+from gateway.providers.addresses import filled, open_places
 from gateway.providers.auth import AuthKind, auth_headers
 from gateway.providers.http_request import wrong_url
 from gateway.providers.profile import ErrorRule, Params, Profile, StreamRules, Trust
+from gateway.providers.signing.config import AwsConfig, GoogleConfig, OAuthConfig
+from gateway.providers.signing.kinds import KINDS, places
 
 Problems = list[tuple[str, str]]
 _NOT_OURS = frozenset(("host", "content-length", "transfer-encoding", "connection", "accept-encoding", "te", "upgrade"))
 _OPERATOR = (
     "paths", "params", "finish_reasons", "errors", "stream", "headers", "forward", "trust", "auth", "native",
-    "capabilities",
+    "capabilities", "query",
 )  # fmt: skip
 
 
@@ -60,6 +63,10 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     forward: list[str] | None = None
     paths: dict[str, str] = msgspec.field(default_factory=dict)
+    query: dict[str, str] = msgspec.field(default_factory=dict)
+    aws: AwsConfig | None = None
+    google: GoogleConfig | None = None
+    oauth: OAuthConfig | None = None
     params: Params | None = None
     finish_reasons: dict[str, str] = msgspec.field(default_factory=dict)
     capabilities: list[Capability] | None = None
@@ -140,7 +147,7 @@ def urls_of(config: ProviderConfig, profile: Profile) -> list[str]:
     if config.endpoints:
         return list(config.endpoints)
     url = config.base_url or profile.base_url
-    return [url] if url else []
+    return [filled(url, places(config))] if url else []
 
 
 def provider_problems(providers: Mapping[str, ProviderConfig], dialects: Collection[str]) -> Problems:
@@ -186,6 +193,9 @@ def _addresses(config: ProviderConfig, profile: Profile) -> Iterable[tuple[str, 
     if config.discover is None and not urls_of(config, profile):
         yield "base_url", f"missing; a provider of type {config.type!r} has no address of its own"
     for at, url in enumerate(urls_of(config, profile)):
+        where = f"endpoints[{at}]" if config.endpoints else "base_url"
+        for place in open_places(url):
+            yield where, f"{{{place}}} in it is not known; give the section that says it, or write the address out"
         wrong = wrong_url(url)
         if wrong:
             yield (f"endpoints[{at}]" if config.endpoints else "base_url"), wrong
@@ -194,12 +204,15 @@ def _addresses(config: ProviderConfig, profile: Profile) -> Iterable[tuple[str, 
 
 
 def _credentials(config: ProviderConfig, profile: Profile) -> Iterable[tuple[str, str]]:
-    if profile.key == "required" and profile.auth != "none" and not config.api_key:
-        yield "api_key", f"missing; a provider of type {config.type!r} needs one"
-    try:
-        auth_headers(profile.auth, config.api_key)
-    except ValueError as error:
-        yield "api_key", str(error)
+    if profile.auth in KINDS:
+        yield from KINDS[profile.auth].problems(config)
+    else:
+        if profile.key == "required" and profile.auth != "none" and not config.api_key:
+            yield "api_key", f"missing; a provider of type {config.type!r} needs one"
+        try:
+            auth_headers(profile.auth, config.api_key)
+        except ValueError as error:
+            yield "api_key", str(error)
     if config.proxy is not None and not config.proxy.reveal().startswith(("http://", "https://")):
         yield "proxy", "must be the URL of an HTTP proxy, such as http://proxy.internal:3128"
 

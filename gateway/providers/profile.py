@@ -73,7 +73,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     operations: tuple[Operation, ...] = ("chat",)
     """What it can be asked; anything else is refused before it is called."""
     paths: dict[str, str] = {}
-    """Operation to path below the base URL, where it is not the dialect's own."""
+    """Operation to path below the base URL, where it is not the dialect's own. `{model}` in it is the model's name."""
+    query: dict[str, str] = {}
+    """Query parameters of every call, such as Azure's `api-version`."""
     params: Params = Params()
     finish_reasons: dict[str, str] = {}
     """The provider's words to canonical ones."""

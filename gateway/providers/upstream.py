@@ -14,11 +14,13 @@ from gateway.core.request import Request
 from gateway.pools.affinity import Key
 from gateway.pools.endpoint import Endpoint, Lease
 from gateway.pools.endpoints import Endpoints
+from gateway.providers.addresses import Paths
 from gateway.providers.counting import CountedHere
 from gateway.providers.failures import fault_of, overridden, says_of_health
 from gateway.providers.http_client import HttpClient, HttpReply
 from gateway.providers.http_errors import ConnectFailed, HttpError, ReadTimeout
 from gateway.providers.profile import Profile
+from gateway.providers.signing.signer import Signer
 from gateway.providers.upstream_reply import UpstreamReply
 
 MAX_ERROR_BODY = 64 * 1024
@@ -26,6 +28,8 @@ ERROR_BODY_SECONDS = 5.0
 MAX_TRIED = 3
 """Endpoints tried for one call when no connection can be made: nothing was sent, so nothing can happen twice."""
 _MAX_HEADER = 4096
+_UNSIGNED = frozenset((401, 403))
+"""What an upstream answers to a credential that it does not accept."""
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
 _AGENT = f"tidegate/{gateway.__version__}"
 
@@ -42,6 +46,7 @@ class HttpUpstream:
         http: HttpClient,
         *,
         auth: Sequence[tuple[str, str]] = (),
+        signer: Signer | None = None,
         key: Key | None = None,
     ) -> None:
         """`key`: what a sticky balance of `endpoints` hashes; None for the others."""
@@ -54,6 +59,8 @@ class HttpUpstream:
         self._key = key
         self._params = profile.params.table()
         self._fixed = {**{name.lower(): value for name, value in profile.headers.items()}, **dict(auth)}
+        self._signer = signer
+        self._paths = Paths(profile.paths, profile.query)
         self._forward = tuple(name.lower() for name in profile.forward)
 
     async def open(
@@ -73,6 +80,7 @@ class HttpUpstream:
         if request.operation == "count_tokens" and request.operation not in self._profile.operations:
             return CountedHere(request)
         call = self._call(request, target)
+        path = self._paths.of(request.operation, target.model, call.path)
         sent = self._headers(call, traceparent, headers)
         key = self._key(request, target, affinity) if self._key and len(self.endpoints.all) > 1 else b""
         tried: set[Endpoint] = set()
@@ -83,7 +91,7 @@ class HttpUpstream:
             handed_over = False
             chose(lease.endpoint.label)
             try:
-                reply = await self._converse(request, call, lease, sent, timeouts)
+                reply = await self._converse(request, call, path, lease, sent, timeouts)
                 handed_over = True
                 return reply
             except HttpError as error:
@@ -131,6 +139,7 @@ class HttpUpstream:
         self,
         request: Request,
         call: Call,
+        path: str,
         lease: Lease,
         headers: Sequence[tuple[str, str]],
         timeouts: Timeouts,
@@ -139,21 +148,14 @@ class HttpUpstream:
         now = asyncio.get_running_loop().time()
         ends = now + timeouts.total
         endpoint = lease.endpoint
-        path = self._profile.paths.get(request.operation, call.path)
+        deadline = min(ends, now + timeouts.ttft) if call.stream else ends
         try:
-            http = await self._http.send(
-                call.method,
-                endpoint.url + path,
-                headers,
-                call.body,
-                connect_timeout=min(timeouts.connect, timeouts.total),
-                read_timeout=timeouts.total,
-                deadline=min(ends, now + timeouts.ttft) if call.stream else ends,
-            )
+            send = self._send if self._signer is None else self._signed
+            http = await send(call, endpoint.url + path, headers, timeouts, deadline)
         except ReadTimeout:
             raise _late(call, timeouts) from None
         try:
-            await self._check(http, call.stream)
+            await self._check(http, call)
             if not call.stream:  # the head comes when the answer is whole
                 lease.answered()
             return UpstreamReply(
@@ -172,13 +174,40 @@ class HttpUpstream:
             await http.aclose()
             raise
 
-    async def _check(self, http: HttpReply, stream: bool) -> None:
+    async def _send(
+        self, call: Call, url: str, headers: Sequence[tuple[str, str]], timeouts: Timeouts, deadline: float
+    ) -> HttpReply:
+        return await self._http.send(
+            call.method,
+            url,
+            headers,
+            call.body,
+            connect_timeout=min(timeouts.connect, timeouts.total),
+            read_timeout=timeouts.total,
+            deadline=deadline,
+        )
+
+    async def _signed(
+        self, call: Call, url: str, headers: Sequence[tuple[str, str]], timeouts: Timeouts, deadline: float
+    ) -> HttpReply:
+        """As `_send`, signed; once more where the signer knows better after a refusal."""
+        signer = self._signer
+        assert signer is not None, "only called where there is one"
+        added = await signer.headers(call.method, url, headers, call.body)
+        http = await self._send(call, url, [*headers, *added.items()], timeouts, deadline)
+        if http.status in _UNSIGNED and signer.refused(http.status, http.headers, added):
+            await http.aclose()
+            added = await signer.headers(call.method, url, headers, call.body)
+            http = await self._send(call, url, [*headers, *added.items()], timeouts, deadline)
+        return http
+
+    async def _check(self, http: HttpReply, call: Call) -> None:
         """Raises the fault of a head that is not good."""
         if not 200 <= http.status < 300:
             refused = await self._refused(http)
             refused.upstream_status = http.status
             raise refused
-        _check_type(http.headers.get("content-type", ""), stream)
+        _check_type(http.headers.get("content-type", ""), call)
 
     async def _refused(self, http: HttpReply) -> GatewayFault:
         """The fault of an error reply, from at most 64 KiB of its body. A body that breaks off tells less, no more."""
@@ -219,14 +248,15 @@ def _late(call: Call, timeouts: Timeouts) -> UpstreamTimeout:
     return UpstreamTimeout(f"The upstream's answer was not whole within {timeouts.total:g} s.")
 
 
-def _check_type(content_type: str, stream: bool) -> None:
-    """Raises UpstreamFailed for what is neither JSON nor, where one was asked for, an event stream. JSON is let through
-    in place of a stream: some servers ignore `stream`, and the inlet can tell. No type at all is let through, too."""
+def _check_type(content_type: str, call: Call) -> None:
+    """Raises UpstreamFailed for what is neither JSON nor, where one was asked for, the event stream that the call accepts.
+    JSON is let through in place of a stream: some servers ignore `stream`, and the inlet can tell. No type at all is let
+    through, too."""
     if not content_type:
         return
     media = content_type.partition(";")[0].strip().lower()
-    if media == "application/json" or media.endswith("+json") or (stream and media == "text/event-stream"):
+    if media == "application/json" or media.endswith("+json") or (call.stream and media == call.headers.get("accept")):
         return
     shown = media if _MEDIA_TYPE.fullmatch(media) else "something else"
-    wanted = "an event stream" if stream else "JSON"
+    wanted = "an event stream" if call.stream else "JSON"
     raise UpstreamFailed(f"The upstream answered with {shown} instead of {wanted}; is its base_url right?")
