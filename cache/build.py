@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from cache.backends.redis_link import RedisLink
 
 _SWEEP_EVERY = 30.0
+EMBED_BUDGET = 0.15
+"""Seconds for a question to be embedded on this machine; after it, it is a miss."""
 
 
 class RouteCache(msgspec.Struct, frozen=True):
@@ -262,7 +264,7 @@ def build(
     redis: str | None = None,
     qdrant: str = ":memory:",
     embed: Embed | None = None,
-    embed_budget: float = 0.15,
+    embed_budget: float = EMBED_BUDGET,
     base: Path = Path(),
 ) -> Caches:
     """The caches of all routes; `caches.routes[name]` has the parts of one.

@@ -24,6 +24,7 @@ from gateway.core.exchange import Exchange
 from gateway.core.ports import Recorder
 from gateway.dialects.registry import dialects
 from gateway.doors import Doors
+from gateway.encoders import Learning, encoders
 from gateway.handover.desk import Desk
 from gateway.http.caches import cache_routes
 from gateway.http.edge import Edge, Limits
@@ -109,9 +110,10 @@ class Gateway:
         config = self.config
         self._http = HttpClient()
         self.upstreams = build_upstreams(config.providers, self._dialects, self._http, clock=self._clock)
-        self.embed = parts.embedder(config)
-        self.caches = parts.caches(config, self._secret, self._clock, self.embed, self._base)
-        self.series = parts.series(config, self._base, self._clock, self.caches)
+        self.encoders = encoders(config, self.upstreams, self._dialects, self._clock)
+        self.caches = parts.caches(config, self._secret, self._clock, self.encoders, self._base)
+        router = parts.router(config, self._base, self.encoders, self._say)
+        self.series = parts.series(config, self._clock, self.caches, router.intents)
         keys = parts.authenticator(config, self._base, self._host, self._clock, self._keys_failed)
         limiter = parts.limiter(self.caches, self._clock)
         self.aftermath = self._recorded([ChargeTokens(limiter), *recorders])
@@ -127,22 +129,11 @@ class Gateway:
             post,
             self._clock,
             self._crashed,
-            self.embed,
+            self.encoders.local,
             self._secret,
         )
         self.spine = Spine(
-            parts.pipeline(
-                config,
-                self._base,
-                self._dialects,
-                keys,
-                limiter,
-                concurrency,
-                self.caches,
-                self.embed,
-                tools,
-                self._say,
-            ),
+            parts.pipeline(config, self._dialects, keys, limiter, concurrency, self.caches, router, tools),
             dispatcher,
             self._dialects,
             self.aftermath,
@@ -152,7 +143,7 @@ class Gateway:
             handed=self.desk.hand_over,
         )
         self._moderating = Spine(
-            parts.moderations(keys, limiter, concurrency, self.embed),
+            parts.moderations(keys, limiter, concurrency, self.encoders.local),
             Dispatcher({}),  # no model is called
             {"openai": ModerationForm(self._dialects["openai"])},
             self.aftermath,
@@ -161,8 +152,17 @@ class Gateway:
             crashed=self._crashed,
         )
         self.status = Status(
-            self.spine, self.aftermath, self.caches, limiter, self.upstreams, self.traces, self.desk, tools.stats
+            self.spine,
+            self.aftermath,
+            self.caches,
+            limiter,
+            self.upstreams,
+            self.traces,
+            self.desk,
+            tools.stats,
+            self.encoders.remote,
         )
+        self._learning = Learning(router.late)
         self._doors = Doors(keys, configuration.served(config))
 
     def _recorded(self, more: Sequence[Recorder]) -> Aftermath:
@@ -244,14 +244,18 @@ class Gateway:
 
     async def start(self) -> None:
         await self.caches.start()
+        self._learning.start()
         await self.desk.start()
         await self.aftermath.start()
 
     async def stop(self) -> None:
         """Records what is queued, then lets go of everything."""
+        await self._learning.close()
         await self.aftermath.close()
         await self.desk.close()
         await self.caches.close()
+        if self.encoders.remote is not None:
+            self.encoders.remote.close()
         await self._http.aclose()
         if self.traces is not None:
             await asyncio.to_thread(self.traces.close)

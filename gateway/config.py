@@ -18,14 +18,15 @@ from gateway.configuring.convert import convert
 from gateway.configuring.document import filled, parse
 from gateway.configuring.problems import ConfigError, Problem, did_you_mean
 from gateway.configuring.schema import schema_of
-from gateway.core.fingerprint import digest
 from gateway.core.receipt import JUDGE
 from gateway.core.secret import Secret
 from gateway.core.units import Duration, Size
 from gateway.dialects.registry import dialects
+from gateway.embedding.config import EmbeddingConfig
 from gateway.handover import config as handover
 from gateway.handover.config import HandoffConfig
 from gateway.providers.config import ModelConfig, ProviderConfig, model_problems, provider_problems
+from gateway.providers.vectors import embedding_problems
 from gateway.telemetry.config import TelemetryConfig
 from guardrails.config import GuardrailConfig
 from routing.config import ContextConfig, IntentsConfig, RouteMatch, Rules, TiersConfig
@@ -83,6 +84,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     models: dict[str, ModelConfig]
     guardrails: dict[str, GuardrailConfig] = {}
     handoffs: dict[str, HandoffConfig] = {}
+    embedding: EmbeddingConfig | None = None
     routes: dict[str, RouteConfig] = {}
     access: AccessConfig = AccessConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
@@ -151,6 +153,8 @@ def check(config: Config, base: Path) -> list[Problem]:
     found += [Problem(*pair) for pair in guardrails.config.problems(config.guardrails)]
     found += [Problem(*pair) for pair in _judges(config)]
     found += [Problem(*pair) for pair in handover.problems(config.handoffs)]
+    if config.embedding is not None:
+        found += [Problem(*pair) for pair in embedding_problems(config.embedding, config.providers, config.models)]
     found += [
         Problem(*pair) for pair in routing.config.overlaps({n: route.match for n, route in config.routes.items()})
     ]
@@ -243,47 +247,21 @@ def schema_bytes() -> bytes:
 
 
 def needs_embedding(config: Config) -> bool:
-    """Whether any route routes by intent, answers from similar questions, or has a check that compares meanings."""
+    """Whether anything cannot do without the built-in encoder: a check that compares meanings; and, unless a provider embeds
+    for them, a route that routes by intent or answers from similar questions."""
     meant = {name for name, check in config.guardrails.items() if check.use == "topic"}
     return any(
-        route.intents or (route.cache and route.cache.semantic) or meant & set(route.guardrails)
+        (config.embedding is None and uses_vectors(route)) or meant & set(route.guardrails)
         for route in config.all_routes().values()
     )
+
+
+def uses_vectors(route: RouteConfig) -> bool:
+    """Whether the route's intents or its semantic cache need somebody who embeds."""
+    return route.intents is not None or (route.cache is not None and route.cache.semantic is not None)
 
 
 def better_with_embedding(config: Config) -> frozenset[str]:
     """The checks in use that have a tier of their own for the encoder, and go without where it is not built."""
     used = {name for route in config.all_routes().values() for name in route.guardrails}
     return frozenset(name for name in used if config.guardrails[name].use == "injection")
-
-
-def revisions(config: Config, base: Path) -> dict[str, str]:
-    """A digest for each route of all that can change its answers: part of every cache key, so that an edited
-    configuration never serves what the old one let through."""
-    models = _plain(config.models)
-    return {
-        name: digest(
-            [_plain(route), _file_of(route, base), [_check_of(config.guardrails[c]) for c in route.guardrails], models]
-        )
-        for name, route in config.all_routes().items()
-    }
-
-
-def _plain(value: Any) -> Any:
-    """As JSON values; a secret as its stars, so that a rotated key empties no cache."""
-    return msgspec.to_builtins(value, enc_hook=repr)
-
-
-def _check_of(check: GuardrailConfig) -> Any:
-    """A check as JSON values, with its classifier's files instead of their place."""
-    if check.model is None or check.use == "remote":
-        return _plain(check)
-    from guardrails.asking.outside import weights_of
-
-    return _plain(msgspec.structs.replace(check, model=weights_of(check.model)))
-
-
-def _file_of(route: RouteConfig, base: Path) -> str:
-    """The content of the file that a route's examples are in, if they are in one."""
-    examples = route.intents.examples if route.intents else None
-    return (base / examples).read_text("utf-8") if isinstance(examples, str) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,8 @@ from gateway.config import Config
 from gateway.console.series import Series
 from gateway.core.clock import Clock
 from gateway.core.exchange import Exchange
-from gateway.core.ports import Dialect, Embed, Limiter, Post
+from gateway.core.ports import Dialect, Limiter, Post
+from gateway.encoders import Encoders
 from gateway.http import moderations as moderating
 from gateway.pipeline.aftermath import Aftermath
 from gateway.pipeline.beside import Verdict
@@ -34,12 +35,14 @@ from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.judging import RouteJudge
 from gateway.pipeline.receive import Receive
 from gateway.providers.build import plans as build_plans
+from gateway.revisions import revisions
 from guardrails.kind import Tools
-from routing.examples import OUT_OF_SCOPE, UNCLEAR, load_examples
+from routing.build import Routers
+from routing.examples import OUT_OF_SCOPE, UNCLEAR
+from routing.plans import Plans
 
 if TYPE_CHECKING:
     from gateway.embedding.minilm import MiniLM
-from routing.plans import Plans
 
 
 def secret_of(config: Config) -> bytes:
@@ -48,53 +51,36 @@ def secret_of(config: Config) -> bytes:
     return given.encode() if len(given) >= 16 else secrets.token_bytes(32)
 
 
-def embedder(config: Config) -> MiniLM | None:
-    """The encoder, loaded only where something uses it. Raises ValueError saying how to build a missing one, if something
-    cannot do without."""
-    needed = configuration.needs_embedding(config)
-    if not needed and not configuration.better_with_embedding(config):
-        return None
-    from gateway.embedding.files import ModelMissing, models_dir
-    from gateway.embedding.minilm import MiniLM
-
-    try:
-        return MiniLM(models_dir())
-    except ModelMissing as missing:
-        if needed:
-            raise ValueError(str(missing)) from None
-        return None
-
-
 def heads_folder(config: Config) -> Path | None:
     """Where fitted intent heads are kept between starts."""
-    if not configuration.needs_embedding(config):
+    if not any(route.intents for route in config.all_routes().values()):
         return None
     from gateway.embedding.files import models_dir
 
     return models_dir() / "heads"
 
 
-def caches(config: Config, secret: bytes, clock: Clock, embed: Embed | None, base: Path) -> Caches:
+def caches(config: Config, secret: bytes, clock: Clock, encoders: Encoders, base: Path) -> Caches:
     return cache.build.build(
         {name: route.cache for name, route in config.all_routes().items()},
         secret=secret,
         clock=clock,
         redis=config.redis,
         qdrant=config.qdrant,
-        embed=embed,
+        embed=encoders.meaning,
+        embed_budget=encoders.budget or cache.build.EMBED_BUDGET,
         base=base,
     )
 
 
-def series(config: Config, base: Path, clock: Clock, made: Caches) -> Series:
-    """The console's counts over time, by the names of this configuration."""
+def series(config: Config, clock: Clock, made: Caches, intents: Mapping[str, Sequence[str]]) -> Series:
+    """The console's counts over time, by the names of this configuration. `intents`: of each route that has some."""
     routes = config.all_routes()
-    sets = [load_examples(route.intents.examples, base).intents for route in routes.values() if route.intents]
     near = {name: route.cache.semantic for name, route in routes.items() if route.cache and route.cache.semantic}
     return Series(
         clock,
         routes=routes,
-        intents=dict.fromkeys((OUT_OF_SCOPE, UNCLEAR, *(name for names in sets for name in names))),
+        intents=dict.fromkeys((OUT_OF_SCOPE, UNCLEAR, *(name for names in intents.values() for name in names))),
         limits={name: semantic.max_false_hit_rate for name, semantic in near.items()},
         stats=made.stats,
     )
@@ -148,30 +134,33 @@ def tools(
     )
 
 
+def router(config: Config, base: Path, encoders: Encoders, say: Callable[[str], None]) -> Routers:
+    """What chooses models, its intents learned."""
+    return routing.build.build(
+        {name: route.planning() for name, route in config.all_routes().items()},
+        plans=build_plans(config.models, config.providers),
+        cost=cost_usd,
+        embed=encoders.meaning,
+        budget=encoders.budget,
+        base=base,
+        revisions=revisions(config, base),
+        heads=heads_folder(config),
+        progress=say,
+    )
+
+
 def pipeline(
     config: Config,
-    base: Path,
     dialects: Mapping[str, Dialect],
     keys: Authenticator,
     limits: Limiter,
     concurrency: Concurrency,
     made: Caches,
-    embed: Embed | None,
+    router: Routers,
     tools: Tools,
-    say: Callable[[str], None],
 ) -> Pipeline:
     """Every route's stages, put in order by `pipeline.build`."""
     routes = config.all_routes()
-    router = routing.build.build(
-        {name: route.planning() for name, route in routes.items()},
-        plans=build_plans(config.models, config.providers),
-        cost=cost_usd,
-        embed=embed,
-        base=base,
-        revisions=configuration.revisions(config, base),
-        heads=heads_folder(config),
-        progress=say,
-    )
     own_limits = {name: route.limits for name, route in routes.items() if route.limits is not None}
     common = Common(
         admit=Admit(keys, limits),

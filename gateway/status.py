@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from cache.build import Caches
 from gateway.core.ports import Limiter
@@ -12,12 +13,16 @@ from gateway.pipeline.spine import Spine
 from gateway.providers.upstream import HttpUpstream
 from gateway.telemetry.traces import Traces
 
+if TYPE_CHECKING:
+    from gateway.embedding.remote import RemoteEmbed
+
 LABELS = {
     "tidegate_receipts_dropped_total": "kind",
     "tidegate_handovers_total": "outcome",
     "tidegate_breaker_open": "dependency",
     "tidegate_cache_entries": "store",
     "tidegate_coalescing_total": "event",
+    "tidegate_embedding_total": "event",
     "tidegate_semantic_wrong_bound": "route",
     "tidegate_semantic_serving": "route",
     "tidegate_semantic_agreements_total": "route",
@@ -45,8 +50,10 @@ class Status:
         traces: Traces | None,
         desk: Desk,
         checks: Callable[[], Stats],
+        embed: RemoteEmbed | None = None,
     ) -> None:
-        """`checks`: `entries` and `breaker_open` of the guardrails, by name."""
+        """`checks`: `entries` and `breaker_open` of the guardrails, by name. `embed`: the provider that embeds, if any."""
+        self._embed = embed
         self._upstreams = upstreams
         self._traces = traces
         self._spine = spine
@@ -65,6 +72,8 @@ class Status:
         for name, stats in self._checks().items():
             if stats.get("breaker_open"):
                 out[f"guardrail:{name}"] = "fails again and again, and is left alone for a while; its breaker is open"
+        if self._embed is not None and self._embed.stats()["breaker_open"]:
+            out["embedding"] = f"no vectors: {self._embed.trouble}; its breaker is open"
         if self._limiter.degraded:
             out["limits"] = "counted in this process only: Redis is out of reach"
         if self._traces is not None and self._traces.outbox.resting:
@@ -82,6 +91,7 @@ class Status:
             "tidegate_breaker_open": self._breakers(stats),
             "tidegate_guardrail_entries": {n: s["entries"] for n, s in self._checks().items() if "entries" in s},
             "tidegate_coalescing_total": _coalescing(stats),
+            "tidegate_embedding_total": self._embedding(),
             "tidegate_cache_entries": {name: s["entries"] for name, s in stats.items() if "entries" in s},
         }
 
@@ -96,6 +106,13 @@ class Status:
             "tidegate_semantic_unclear_total": {route: s["unclear"] for route, s in known.items()},
         }
 
+    def _embedding(self) -> dict[str, float]:
+        """Calls of the provider that embeds, those that failed, and texts sent."""
+        if self._embed is None:
+            return {}
+        stats = self._embed.stats()
+        return {event: stats[event] for event in ("calls", "failures", "texts")}
+
     def _dropped(self, stats: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         """By recorder. Cache writes are dropped under load by design, so they have a kind of their own."""
         out = {name: float(count) for name, count in self._aftermath.dropped.items()}
@@ -109,6 +126,8 @@ class Status:
         out = {name: s["breaker_open"] for name, s in stats.items() if "breaker_open" in s}
         checks = self._checks()
         out |= {f"guardrail:{name}": s["breaker_open"] for name, s in checks.items() if "breaker_open" in s}
+        if self._embed is not None:
+            out["embedding"] = self._embed.stats()["breaker_open"]
         for name, upstream in self._upstreams.items():
             for endpoint in upstream.endpoints.all:
                 out[f"{name}@{endpoint.label}"] = float(endpoint.resting_until > 0)

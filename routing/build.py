@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 import numpy as np
 
+from gateway.core.errors import GatewayFault
 from gateway.core.plan import ModelPlan
 from gateway.core.ports import Decider, Embed
 from routing.baseline import Baseline, Cost
@@ -40,6 +41,10 @@ class Routers(msgspec.Struct, frozen=True):
 
     select: Select
     routes: Mapping[str, Decider]
+    intents: Mapping[str, Sequence[str]] = {}
+    """The names of each route that has some."""
+    late: Sequence[Callable[[], None]] = ()
+    """Learn what could not be learned because the encoder did not answer. Each blocks, and raises while it does not yet."""
 
 
 def build(
@@ -52,45 +57,63 @@ def build(
     revisions: Mapping[str, str],
     heads: Path | None = None,
     progress: Progress = lambda _line: None,
+    budget: float | None = None,
 ) -> Routers:
     """`base`: the config file's folder; `embed`: an `Encoder`, or None when no route has intents or its files are missing
     (routes with intents then run degraded); `revisions`: each route's digest; `heads`: where fitted heads are kept;
-    `cost`: of some usage at some price, in USD.
+    `cost`: of some usage at some price, in USD; `budget`: seconds for one question, where a route does not say.
 
     May take half a minute for thousands of examples, so call it before serving. Raises `ExamplesError` or ValueError
     for what `config.problems` would have found.
     """
     table = Plans(plans)
     select = Select({name: rules.match for name, rules in routes.items()}, revisions)
+    learner = _Learner(embed, base, heads, progress)
     made: dict[str, Decider] = {}
     for name, rules in routes.items():
         tiers = Tiers(rules.tiers, rules.context, table) if rules.tiers is not None else None
         router: Decider = PlanRouter(table, tiers)
         if rules.intents is not None:
-            router = _intents(name, rules.intents, table, tiers, embed, base, heads, progress)
+            intents = learner.intents(name, rules.intents)
+            default = default_model(rules.intents)
+            router = IntentRouter(table, rules.intents, intents, default=default, tiers=tiers, budget=budget)
         price = plans[rules.baseline].targets[0].price if rules.baseline is not None else None
         made[name] = Route(router, rules.context, Baseline(price, cost) if price is not None else None)
-    return Routers(select, made)
+    return Routers(select, made, learner.names, learner.late)
 
 
-def _intents(
-    route: str,
-    config: IntentsConfig,
-    plans: Plans,
-    tiers: Tiers | None,
-    embed: Embed | None,
-    base: Path,
-    heads: Path | None,
-    progress: Progress,
-) -> IntentRouter:
-    examples = load_examples(config.examples, base)
-    head = None
-    if embed is not None:
-        if not isinstance(embed, Encoder):
+class _Learner:
+    """Makes each route's intents. An encoder that does not answer is no reason not to start: such a route runs degraded
+    until its examples are learned."""
+
+    def __init__(self, embed: Embed | None, base: Path, heads: Path | None, progress: Progress) -> None:
+        if embed is not None and not isinstance(embed, Encoder):
             raise TypeError(f"{embed.id} embeds one request at a time; a router also needs `encode`")
-        head = fitted(examples, embed, heads, lambda line: progress(f"route {route}: {line}"))
-    intents = Intents(config, examples, head, embed)
-    return IntentRouter(plans, config, intents, default=default_model(config), tiers=tiers)
+        self._embed = embed
+        self._base = base
+        self._heads = heads
+        self._progress = progress
+        self.names: dict[str, tuple[str, ...]] = {}
+        self.late: list[Callable[[], None]] = []
+
+    def intents(self, route: str, config: IntentsConfig) -> Intents:
+        embed = self._embed
+        examples = load_examples(config.examples, self._base)
+        self.names[route] = tuple(examples.intents)
+        intents = Intents(config, examples, None, embed)
+        if embed is None:
+            return intents
+
+        def learn() -> None:
+            intents.learn(fitted(examples, embed, self._heads, lambda line: self._progress(f"route {route}: {line}")))
+
+        try:
+            learn()
+        except (TimeoutError, GatewayFault) as failure:
+            why = str(failure) or "no answer in time"
+            self._progress(f"route {route}: intents are not learned yet, the encoder fails ({why})")
+            self.late.append(learn)
+        return intents
 
 
 def fitted(

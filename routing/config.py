@@ -53,8 +53,9 @@ class IntentsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """By intent, `out_of_scope` or `unclear`. What is not here goes to the model that was asked for."""
     default: str | None = None
     """The model for what `then` does not settle, when the name asked for is not a model. Absent: the first in `then`."""
-    budget: Duration = Duration(0.03)
-    """Time for embedding one question. After it the request goes on without an intent."""
+    budget: Duration | None = None
+    """Time for embedding one question. After it the request goes on without an intent. Absent: 30ms, or `embedding.deadline`
+    where a provider embeds."""
 
 
 class ContextConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,7 +124,7 @@ def problems(
         value = getattr(intents, field)
         if not 0.0 <= value <= 1.0:
             yield f"{where}.{field}", f"{value} is not between 0 and 1"
-    if not 0.001 <= intents.budget <= 5.0:
+    if intents.budget is not None and not 0.001 <= intents.budget <= 5.0:
         yield f"{where}.budget", f"{intents.budget:g}s is not between 1ms and 5s"
     if intents.default is not None and intents.default not in models:
         yield f"{where}.default", _no_model(intents.default, models)

@@ -44,6 +44,10 @@ class Intents:
         question = unclear.clarify if unclear is not None else None
         self._clarify = Clarify(question, examples.intents) if question is not None else None
 
+    def learn(self, head: Head) -> None:
+        """From here on questions are read with this head."""
+        self._head = head
+
     async def of(self, turn: Turn) -> Intent | None:
         """None when it takes an encoder and there is none. Raises TimeoutError when the encoder is overloaded."""
         known = self._verbatim.get(normal(turn.text))

@@ -25,6 +25,10 @@ DEGRADED = "intent_router"
 """In `x-tidegate-degraded` when a request went on without an intent because the encoder was missing or slow."""
 
 
+BUDGET = 0.03
+"""Seconds for embedding one question on this machine."""
+
+
 class PlanRouter:
     """Decider for routes without intents: the plan of the model asked for, or of its tier. Mostly a look-up in a table made
     at start."""
@@ -77,10 +81,17 @@ class IntentRouter:
     produces: tuple[Key[Any], ...] = ()
 
     def __init__(
-        self, plans: Plans, config: IntentsConfig, intents: Intents, *, default: str | None, tiers: Tiers | None = None
+        self,
+        plans: Plans,
+        config: IntentsConfig,
+        intents: Intents,
+        *,
+        default: str | None,
+        tiers: Tiers | None = None,
+        budget: float | None = None,
     ) -> None:
-        """`default`: the model for names that are no model. `tiers` choose for what no action settles. Raises ValueError if
-        an action names no model."""
+        """`default`: the model for names that are no model. `tiers` choose for what no action settles. `budget`: seconds
+        for one question where the configuration does not say. Raises ValueError if an action names no model."""
         for name, then in config.then.items():
             if then.model is not None and then.model not in plans:
                 raise ValueError(f"intent {name!r} goes to {then.model!r}, which is no model")
@@ -88,7 +99,7 @@ class IntentRouter:
         self._then = config.then
         self._intents = intents
         self._choose = tiers.plan if tiers is not None else partial(plans.asked, default=default)
-        self._budget = config.budget
+        self._budget = config.budget or budget or BUDGET
 
     async def decide(self, exchange: Exchange) -> Answer | None:
         request = exchange.asked()

@@ -11,13 +11,10 @@ from tokenizers import Tokenizer
 
 from gateway.embedding.files import MODEL, checked
 from gateway.embedding.graph import MAX_TOKENS, Precision
+from gateway.embedding.texts import shortened, well_formed
 from gateway.embedding.weights import TOKENIZER
 
 Array = np.ndarray[Any, Any]
-
-_MOST_CHARS = 2048
-"""Text the tokenizer sees at most. 128 tokens of English are about 600 characters; of other scripts, fewer."""
-_MOST_LOOKED_AT = 4 * _MOST_CHARS
 
 
 class Encoder:
@@ -33,26 +30,10 @@ class Encoder:
 
     def encode(self, text: str) -> Array:
         """Shape (dim,), float32, length 1. Texts over 128 tokens are cut."""
-        ids = self._tokenizer.encode(_well_formed(shortened(text))).ids
+        ids = self._tokenizer.encode(well_formed(shortened(text))).ids
         (vectors,) = self._session.run(None, {"ids": np.array([ids], dtype=np.int64)})
         vector: Array = vectors[0]
         return vector
-
-
-def shortened(text: str) -> str:
-    """At most 2,048 characters, runs of white space taken out of long texts first: a megabyte costs no megabyte."""
-    if len(text) <= _MOST_CHARS:
-        return text
-    return " ".join(text[:_MOST_LOOKED_AT].split())[:_MOST_CHARS]
-
-
-def _well_formed(text: str) -> str:
-    """Without lone surrogates, which JSON can hold and UTF-8 cannot."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode("utf-8")
-    return text
 
 
 def _options() -> onnxruntime.SessionOptions:

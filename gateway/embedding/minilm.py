@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from gateway.embedding.encoder import Encoder, shortened
+from gateway.embedding.encoder import Encoder
 from gateway.embedding.files import encoder_id
 from gateway.embedding.graph import DIM, Precision
+from gateway.embedding.recent import Recent
+from gateway.embedding.texts import key_of, shortened
 from gateway.embedding.worker import Worker
 
 Array = np.ndarray[Any, Any]
@@ -47,8 +47,7 @@ class MiniLM:
         self._encoder = Encoder(directory, precision)
         self._worker = Worker(self._encoder.encode, bound=queue)
         self._deadline = deadline
-        self._remember = remember
-        self._recent: OrderedDict[bytes, Array] = OrderedDict()
+        self._recent = Recent(remember)
 
     async def embed(self, texts: Sequence[str]) -> Array:
         """Shape (len(texts), dim), float32, rows of length 1.
@@ -57,14 +56,14 @@ class MiniLM:
         """
         if len(texts) > MAX_TEXTS:
             raise ValueError(f"at most {MAX_TEXTS} texts at once, not {len(texts)}")
-        keys = [_key(text) for text in texts]
-        rows = {key: row for key in keys if (row := self._recall(key)) is not None}
+        keys = [key_of(text) for text in texts]
+        rows = {key: row for key in keys if (row := self._recent.get(key)) is not None}
         missing = {key: shortened(text) for key, text in zip(keys, texts, strict=True) if key not in rows}
         if missing:
             made = await self._worker.run(list(missing.values()), self._deadline)
             for key, row in zip(missing, made, strict=True):
                 rows[key] = row
-                self._keep(key, row)
+                self._recent.keep(key, row)
         out = np.empty((len(texts), DIM), np.float32)
         for at, key in enumerate(keys):
             out[at] = rows[key]
@@ -90,21 +89,5 @@ class MiniLM:
         self._worker.close()
         self._recent.clear()
 
-    def _recall(self, key: bytes) -> Array | None:
-        row = self._recent.get(key)
-        if row is not None:
-            self._recent.move_to_end(key)
-        return row
-
-    def _keep(self, key: bytes, row: Array) -> None:
-        if self._remember:
-            self._recent[key] = row
-            if len(self._recent) > self._remember:
-                self._recent.popitem(last=False)
-
     def __repr__(self) -> str:
         return f"MiniLM({self.id})"
-
-
-def _key(text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

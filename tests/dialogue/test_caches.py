@@ -59,7 +59,7 @@ async def settled(t: Talk) -> None:
 
 async def warm(t: Talk, *questions: str) -> None:
     """Embeds without the gateway's own deadline for it: a busy machine is not what these tests are about."""
-    embed = t.gateway.embed
+    embed = t.gateway.encoders.local
     assert embed is not None
     for question in questions:
         async with asyncio.timeout(30):
@@ -432,7 +432,7 @@ async def test_a_broken_encoder_is_a_miss_that_says_so(talk: Converse, minilm_di
     """Without vectors the model answers, and a header names the part that was missing."""
     async with talk(**caching(threshold=0.93)) as t:
         t.upstream.script("m", ["5432"])
-        t.gateway.embed.close()  # type: ignore[union-attr]
+        t.gateway.encoders.local.close()  # type: ignore[union-attr]
         reply = await say(t, QUESTION)
         assert (outcome(reply), reply.text, reply.header("degraded")) == ("miss", "5432", "semantic_cache")
         assert (await t.receipt()).degraded == ("semantic_cache",)

@@ -31,7 +31,7 @@ def desk(**fields: Any) -> dict[str, Any]:
 
 async def warm(t: Talk, *texts: str) -> None:
     """Embeds without the gateway's own deadline for it: a busy machine is not what these tests are about."""
-    embed = t.gateway.embed
+    embed = t.gateway.encoders.local
     assert embed is not None
     for text in texts:
         async with asyncio.timeout(30):
@@ -157,7 +157,7 @@ async def test_the_chosen_model_has_its_fallback(talk: Converse, minilm_dir: Pat
 async def test_a_verbatim_example_needs_no_encoder(talk: Converse, minilm_dir: Path) -> None:
     """What is typed just as an example stands is known without embedding anything."""
     async with talk(**desk()) as t:
-        t.gateway.embed.close()  # type: ignore[union-attr]
+        t.gateway.encoders.local.close()  # type: ignore[union-attr]
         reply = await say(t, "i forgot my password!")
         assert reply.text == THEN["reset_password"]["answer"]
         await without_a_model(t, reply, "canned", "reset_password")
@@ -170,7 +170,7 @@ async def test_an_overloaded_encoder_costs_the_intent_and_not_the_answer(
     """With the encoder's queue full the default model answers, and a header, the receipt and a metric say what was skipped."""
     async with talk(**desk(budget="20ms")) as t:
         t.upstream.script("smart-1", ["I am here."])
-        async with Crowd(t.gateway.embed):
+        async with Crowd(t.gateway.encoders.local):
             reply = await say(t, PASSWORD, stream=stream)
         assert (reply.status, reply.text) == (200, "I am here.")
         assert (reply.header("degraded"), reply.header("intent")) == ("intent_router", None)
@@ -183,7 +183,7 @@ async def test_a_broken_encoder_is_no_failure(talk: Converse, minilm_dir: Path) 
     """An encoder that cannot answer at all degrades the route, and the gateway goes on."""
     async with talk(**desk()) as t:
         t.upstream.script("smart-1", ["still here"])
-        t.gateway.embed.close()  # type: ignore[union-attr]
+        t.gateway.encoders.local.close()  # type: ignore[union-attr]
         reply = await say(t, PASSWORD)
         assert (reply.text, reply.header("degraded")) == ("still here", "intent_router")
 

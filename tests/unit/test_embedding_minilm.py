@@ -12,9 +12,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from gateway.embedding.build import build
-from gateway.embedding.encoder import Encoder, shortened
+from gateway.embedding.encoder import Encoder
 from gateway.embedding.files import folder
 from gateway.embedding.minilm import MAX_TEXTS, MiniLM
+from gateway.embedding.texts import shortened
 from gateway.embedding.weights import TOKENIZER, WEIGHTS, package_folder, tensors, verified
 
 Array = np.ndarray[Any, Any]

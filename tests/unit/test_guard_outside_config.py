@@ -12,6 +12,7 @@ import pytest
 from gateway import config as configuration
 from gateway.configuring.problems import ConfigError
 from gateway.core.secret import Secret
+from gateway.revisions import revisions
 from guardrails.build import build
 from guardrails.config import GuardrailConfig, JudgeConfig, problems
 from guardrails.describe import describe
@@ -198,7 +199,7 @@ def test_other_weights_are_another_check(tmp_path: Path) -> None:
         value = house(use="classifier", model="tiny", on_error="closed")
         value["routes"] = {"default": {"guardrails": ["guard"]}}
         config = configuration.of_value(value, tmp_path / place)
-        return configuration.revisions(config, tmp_path / place)["default"]
+        return revisions(config, tmp_path / place)["default"]
 
     assert revision("a") == revision("b") != revision("c", scale=2.0)
 
@@ -215,4 +216,4 @@ def test_a_services_key_is_never_shown(tmp_path: Path) -> None:
     config = configuration.of_value(house(**check), tmp_path)
     assert config.guardrails["guard"].api_key == Secret("sk-very-secret")
     assert "very-secret" not in repr(config)
-    assert configuration.revisions(config, tmp_path)["default"]
+    assert revisions(config, tmp_path)["default"]
