@@ -26,17 +26,17 @@ class Endpoints:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         # Replicas of the gateway must not all begin with the same endpoint.
-        self._next = self._rng.randrange(len(self.all))
+        self._next = self._rng.randrange(max(1, len(self.all)))
 
-    def keep(self, urls: Iterable[str]) -> None:
+    def keep(self, urls: Iterable[str], *, even_none: bool = False) -> None:
         """From now on these are all there are. Those that were known before go on as they are; what a call still holds of
         one that is gone is counted to its end. Without any, what was known is kept: an empty answer of a name server is
-        no reason to stop."""
+        no reason to stop. `even_none`: it has been empty for long enough, so an address may be somebody else's by now."""
         known = {endpoint.url: endpoint for endpoint in self.all}
         wanted = dict.fromkeys(url.rstrip("/") for url in urls)
-        if wanted:
+        if wanted or even_none:
             self.all = tuple(known.get(url) or Endpoint(url) for url in wanted)
-            self._next %= len(self.all)
+            self._next %= max(1, len(self.all))
 
     def lease(self, tried: Set[Endpoint] = frozenset(), key: bytes = b"", turn: int = 0) -> Lease | None:
         """As `begin`, for a call whose wait is measured too."""

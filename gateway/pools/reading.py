@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+STALE_AFTER = 10.0
+"""Seconds after which a reading says nothing of the load any more. Our own counts then go on alone: a metrics page that
+does not answer never stops calls."""
+
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Everything is None where the engine does not tell it. A reading is a slow correction of our own counts, which
@@ -28,4 +32,11 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Counters since it started: tokens of prompts, and those of them that were in its cache."""
     adapters: frozenset[str] = frozenset()
     """LoRA adapters that are loaded."""
+    loading: frozenset[str] = frozenset()
+    """Adapters that calls wait for."""
     most_adapters: int | None = None
+    models: frozenset[str] | None = None
+    """All names that it answers to, adapters included; None where it does not say."""
+
+    def stale(self, now: int) -> bool:
+        return now - self.at > STALE_AFTER * 1e9

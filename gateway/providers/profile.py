@@ -14,10 +14,11 @@ import msgspec
 from gateway.core.plan import Capability
 from gateway.core.request import Operation
 from gateway.providers.auth import AuthKind
+from gateway.providers.engine import Engine
 
 Trust = Literal["internal", "external"]
 FaultName = Literal[
-    "context_overflow", "upstream_rejected", "upstream_refused_us", "upstream_limited", "upstream_failed"
+    "context_overflow", "content_refused", "upstream_rejected", "upstream_refused_us", "upstream_limited", "upstream_failed"
 ]
 Bound = float | int | None
 
@@ -87,6 +88,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The client's headers that are passed on."""
     request_id: tuple[str, ...] = ("x-request-id", "request-id")
     """Reply headers that hold the provider's own id of the call; the first that is there is taken."""
+    engine: Engine = Engine()
+    """How it is watched, where it is an engine of one's own; a rented provider has nothing of this."""
     trust: Trust = "external"
     capabilities: tuple[Capability, ...] | None = None
     """All that its models can do, where that is the same for all of them; None: nobody has said."""
