@@ -22,7 +22,7 @@ from gateway.console.routes import console_routes
 from gateway.core.clock import Clock, SystemClock
 from gateway.core.exchange import Exchange
 from gateway.core.ports import Recorder
-from gateway.dialects.registry import dialects
+from gateway.dialects.registry import dialects, upstream_dialects
 from gateway.doors import Doors
 from gateway.encoders import Learning, encoders
 from gateway.handover.desk import Desk
@@ -109,7 +109,7 @@ class Gateway:
     def _assemble(self, recorders: Sequence[Recorder]) -> None:
         config = self.config
         self._http = HttpClient()
-        self.upstreams = build_upstreams(config.providers, self._dialects, self._http, clock=self._clock)
+        self.upstreams = build_upstreams(config.providers, upstream_dialects(), self._http, clock=self._clock)
         self.encoders = encoders(config, self.upstreams, self._dialects, self._clock)
         self.caches = parts.caches(config, self._secret, self._clock, self.encoders, self._base)
         router = parts.router(config, self._base, self.encoders, self._say)

@@ -21,7 +21,7 @@ from gateway.configuring.schema import schema_of
 from gateway.core.receipt import JUDGE
 from gateway.core.secret import Secret
 from gateway.core.units import Duration, Size
-from gateway.dialects.registry import dialects
+from gateway.dialects.registry import upstream_dialects
 from gateway.embedding.config import EmbeddingConfig
 from gateway.handover import config as handover
 from gateway.handover.config import HandoffConfig
@@ -148,7 +148,7 @@ def made(value: Any, base: Path) -> Config:
 def check(config: Config, base: Path) -> list[Problem]:
     """What the types cannot see: references between sections, and values that make no sense together."""
     found = [Problem(*pair) for pair in _own(config, base)]
-    found += [Problem(*pair) for pair in provider_problems(config.providers, dialects().keys())]
+    found += [Problem(*pair) for pair in provider_problems(config.providers, upstream_dialects().keys())]
     found += [Problem(*pair) for pair in model_problems(config.models, config.providers)]
     found += [Problem(*pair) for pair in guardrails.config.problems(config.guardrails)]
     found += [Problem(*pair) for pair in _judges(config)]

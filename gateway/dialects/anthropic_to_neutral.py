@@ -12,6 +12,7 @@ from gateway.dialects.neutral import (
     Part,
     ResponseFormat,
     TextPart,
+    Thought,
     Tool,
     ToolChoice,
     ToolResultPart,
@@ -34,7 +35,7 @@ _MODES = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
 def to_neutral(body: Body) -> Neutral:
     """`body` was checked by `anthropic_read`. Raises `Untranslatable` naming the field.
 
-    Thinking of earlier turns is left out: it is signed by the provider that thought it and means nothing to another.
+    Thinking of earlier turns is kept apart: it is signed by the model that thought it and means nothing to another.
     """
     for name, value in body.items():
         if value is not None and name not in _HANDLED and name not in _HINTS:
@@ -71,8 +72,14 @@ def _message(message: Body, path: str, neutral: Neutral) -> None:
     if message["role"] == "system":
         neutral.system.extend(block["text"] for block in blocks)
         return
-    parts = [part for at, block in enumerate(blocks) for part in _parts(block, f"{path}.content[{at}]")]
-    neutral.turns.append(Turn(message["role"], tuple(parts)))
+    parts: list[Part] = []
+    thoughts: list[Thought] = []
+    for at, block in enumerate(blocks):
+        if block["type"] in ("thinking", "redacted_thinking"):
+            thoughts += _thought(block, len(parts))
+        else:
+            parts += _parts(block, f"{path}.content[{at}]")
+    neutral.turns.append(Turn(message["role"], tuple(parts), tuple(thoughts)))
 
 
 def _parts(block: Body, path: str) -> list[Part]:
@@ -85,9 +92,17 @@ def _parts(block: Body, path: str) -> list[Part]:
             return [ToolUsePart(str(block["id"]), str(block["name"]), encode(block.get("input") or {}).decode(), path)]
         case "tool_result":
             return [_result(block, path)]
-        case "thinking" | "redacted_thinking":
-            return []
     raise untranslatable(path, f"blocks of type {block['type'][:40]!r} have no counterpart there")
+
+
+def _thought(block: Body, at: int) -> list[Thought]:
+    """None of thinking that nobody sealed: it was translated by us, and no model takes it back."""
+    match block:
+        case {"type": "thinking", "thinking": str(text), "signature": str(signature)} if signature:
+            return [Thought(at, text, signature)]
+        case {"type": "redacted_thinking", "data": str(data)} if data:
+            return [Thought(at, redacted=data)]
+    return []
 
 
 def _image(block: Body, path: str) -> ImagePart:

@@ -46,11 +46,22 @@ class ToolResultPart(msgspec.Struct, frozen=True):
 Part = TextPart | ImagePart | ToolUsePart | ToolResultPart
 
 
+class Thought(msgspec.Struct, frozen=True):
+    """Reasoning of an earlier turn, sealed by the model that thought it: `text` and its `signature`, or `redacted` alone.
+    `at`: how many parts of its turn come before it. Only a model of the same maker can read it; others leave it out."""
+
+    at: int
+    text: str = ""
+    signature: str = ""
+    redacted: str = ""
+
+
 class Turn(msgspec.Struct, frozen=True):
     """One message. Tool results are the user's side of the conversation."""
 
     role: Literal["user", "assistant"]
     parts: tuple[Part, ...]
+    thoughts: tuple[Thought, ...] = ()
 
 
 class Tool(msgspec.Struct, frozen=True):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.secret import Secret
-from gateway.dialects.registry import dialects
+from gateway.dialects.registry import upstream_dialects
 from gateway.providers import catalog
+from gateway.providers.addresses import filled
 from gateway.providers.auth import auth_headers
 from gateway.providers.http_request import wrong_url
 from gateway.providers.profile import Profile, merge
 
 KINDS = (
-    "anthropic azure deepseek gemini groq llama-cpp mistral ollama openai openai-compatible openrouter sglang tgi together "
-    "trtllm vllm xai"
+    "anthropic azure bedrock deepseek gemini groq llama-cpp mistral ollama openai openai-compatible openrouter sglang tgi "
+    "together trtllm vllm xai"
 )
 
 
@@ -26,8 +27,8 @@ def test_the_kinds_that_are_promised_are_there() -> None:
 def test_every_file_of_the_catalog_is_sound(kind: str) -> None:
     """A profile speaks a dialect that exists, has a usable address or asks for one, and forwards no credential."""
     profile = catalog.profile(kind)
-    assert profile.dialect in dialects()
-    assert profile.base_url is None or wrong_url(profile.base_url) is None
+    assert profile.dialect in upstream_dialects()
+    assert profile.base_url is None or wrong_url(filled(profile.base_url, {"region": "eu-west-1"})) is None
     assert profile.base_url is None or profile.base_url.startswith("https://") or "127.0.0.1" in profile.base_url
     assert profile.operations
     secret = {"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"}
