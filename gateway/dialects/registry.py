@@ -10,7 +10,6 @@ from gateway.core.request import Body
 from gateway.dialects import anthropic_to_neutral, openai_to_neutral, responses_to_neutral
 from gateway.dialects.anthropic import Anthropic
 from gateway.dialects.converse import Converse
-from gateway.dialects.gemini import Gemini
 from gateway.dialects.neutral import Neutral
 from gateway.dialects.openai import OpenAI
 from gateway.dialects.responses import Responses
@@ -32,5 +31,5 @@ def upstream_dialects() -> Mapping[str, Dialect]:
 def dialects() -> Mapping[str, Dialect]:
     """One stateless codec for each dialect that clients speak; every one can say what a client of any other asked for."""
     readers = _readers()
-    found: tuple[Dialect, ...] = (OpenAI(readers), Anthropic(readers), Responses(), Gemini(readers))
+    found: tuple[Dialect, ...] = (OpenAI(readers), Anthropic(readers), Responses())
     return MappingProxyType({dialect.name: dialect for dialect in found})
