@@ -11,7 +11,7 @@ import msgspec
 
 from gateway import config as configuration
 from gateway.config import Config
-from gateway.core.clock import Clock
+from gateway.core.clock import Clock, SystemClock
 from gateway.core.ports import Dialect
 from gateway.embedding.config import encoder_id
 from gateway.providers.build import build as build_upstreams
@@ -74,11 +74,18 @@ def remote(
     config: Config, upstreams: Mapping[str, HttpUpstream], dialects: Mapping[str, Dialect], clock: Clock
 ) -> RemoteEmbed | None:
     """The configured provider's, where a route uses it."""
-    given = config.embedding
-    if given is None or not any(configuration.uses_vectors(route) for route in config.all_routes().values()):
+    if config.embedding is None or not any(map(configuration.uses_vectors, config.all_routes().values())):
         return None
+    return _remote(config, upstreams, dialects, clock)
+
+
+def _remote(
+    config: Config, upstreams: Mapping[str, HttpUpstream], dialects: Mapping[str, Dialect], clock: Clock
+) -> RemoteEmbed:
     from gateway.embedding.remote import RemoteEmbed
 
+    given = config.embedding
+    assert given is not None, "only where a provider embeds"
     target = target_of(given, config.models)
     only = {target.provider: config.providers[target.provider]}
     dim = given.dim if given.send_dim else None
@@ -101,6 +108,17 @@ def remote(
         deadline=given.deadline,
         batch=given.batch,
     )
+
+
+def remote_alone(config: Config) -> RemoteEmbed:
+    """The configured provider's, for a command: whoever runs it, no gateway does. Its connections end with the process."""
+    from gateway.dialects.registry import dialects
+
+    target = target_of(config.embedding, config.models) if config.embedding is not None else None
+    assert target is not None, "only where a provider embeds"
+    only = {target.provider: config.providers[target.provider]}
+    upstreams = build_upstreams(only, dialects(), HttpClient())
+    return _remote(config, upstreams, dialects(), SystemClock())
 
 
 def remote_id(config: Config) -> str:

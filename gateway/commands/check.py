@@ -54,7 +54,7 @@ def report_of(config: Any) -> dict[str, Any]:
     """What runs: per route its models, limits and caches, and its checks for each dialect and stream mode."""
     import cache.config
     import guardrails.describe
-    from gateway.commands import trust
+    from gateway.commands import embedding_told, trust
     from gateway.commands.planning import planning_of, unknown_of
     from gateway.dialects.registry import dialects
 
@@ -80,7 +80,8 @@ def report_of(config: Any) -> dict[str, Any]:
             "planning": planning_of(config, route),
             "originals": trust.originals(config, name),
         }
-    return {"routes": routes, "warnings": [*warnings_of(config), *unknown_of(config), *trust.warnings(config)]}
+    told = [*warnings_of(config), *unknown_of(config), *trust.warnings(config), *embedding_told.warnings(config)]
+    return {"routes": routes, "embedding": embedding_told.embedding_of(config), "warnings": told}
 
 
 def _intents(route: Any) -> list[str]:
@@ -159,6 +160,9 @@ def text_of(report: dict[str, Any]) -> list[str]:
         for where, rows in _grouped(route["checks"]):
             lines.append(f"  checks ({where}):" + ("" if rows else " none"))
             lines += rows
+    if report["embedding"]:
+        lines += ["", "embedding"]
+        lines += [f"  {line}" for line in report["embedding"]]
     if report["warnings"]:
         lines += ["", "worth knowing:"]
         lines += [f"  {line}" for line in report["warnings"]]

@@ -34,11 +34,13 @@ def evaluate(rows: list[dict[str, Any]], options: argparse.Namespace, say: Say) 
 
     texts = [field(row, "text", at) for at, row in enumerate(rows, 1)]
     truth = [field(row, "intent", at) for at, row in enumerate(rows, 1)]
-    examples, below = _examples(options)
+    config = _config(options)
+    examples, below = _examples(options, config)
     if options.below is not None:
         below = options.below
-    encode = encoder(say)
+    encode = encoder(say, config)
     head = head_of(examples, encode, say)
+    encode.ahead(texts)
     results: list[RowResult] = []
     for part in in_parts(len(texts), say, "routed"):
         results += predict(head, encode.encode, [texts[at] for at in part], below=below)
@@ -51,17 +53,24 @@ def evaluate(rows: list[dict[str, Any]], options: argparse.Namespace, say: Say) 
     )
 
 
-def _examples(options: argparse.Namespace) -> tuple[Examples, float]:
+def _config(options: argparse.Namespace) -> Any:
+    """None without one. Raises `ConfigError`."""
+    if options.config is None:
+        return None
+    from gateway import config as configuration
+
+    return configuration.load(options.config)
+
+
+def _examples(options: argparse.Namespace, config: Any) -> tuple[Examples, float]:
     """What to fit, and the confidence under which a text is out of scope. Rows that show nothing outside give no ground
     to refuse anything: then the score is told and the best intent stands."""
     from routing.evaluate import training_rows
     from routing.examples import ExamplesError
 
     intents = None
-    if options.config is not None:
-        from gateway import config as configuration
-
-        _, intents = chosen_route(configuration.load(options.config), options.route)
+    if config is not None:
+        _, intents = chosen_route(config, options.route)
     if options.train is not None:
         try:
             examples = training_rows(read_rows(options.train))

@@ -52,13 +52,16 @@ def evaluate(rows: list[dict[str, Any]], options: argparse.Namespace, say: Say) 
     if options.cached is not None:
         from gateway.commands.eval_stream import evaluate_stream
 
-        return evaluate_stream(rows, options, _config(options), say)
+        return evaluate_stream(rows, options, *_configs(options), say)
+    from cache.text import normalise
+
     pairs = [(field(row, "a", at), field(row, "b", at)) for at, row in enumerate(rows, 1)]
     truth = [_label(row, at) for at, row in enumerate(rows, 1)]
-    config = _config(options)
+    whole, config = _configs(options)
     assert config.semantic is not None
     threshold = config.semantic.threshold
-    encode = encoder(say)
+    encode = encoder(say, whole)
+    encode.ahead([normalise(text) for pair in pairs for text in pair])
     results: list[Pair] = []
     for part in in_parts(len(pairs), say, "compared"):
         results += [decide(*pairs[at], encode, threshold, config.partition) for at in part]
@@ -114,21 +117,23 @@ def _label(row: dict[str, Any], number: int) -> bool:
     return bool(value)
 
 
-def _config(options: argparse.Namespace) -> CacheConfig:
+def _configs(options: argparse.Namespace) -> tuple[Any, CacheConfig]:
+    """The whole configuration, None without one, and the caches of the route that is meant."""
     from cache.config import CacheConfig, SemanticConfig
 
     if options.config is None:
-        return CacheConfig(semantic=SemanticConfig())
+        return None, CacheConfig(semantic=SemanticConfig())
     from gateway import config as configuration
 
-    routes = configuration.load(options.config).all_routes()
+    whole = configuration.load(options.config)
+    routes = whole.all_routes()
     found = {name: route.cache for name, route in routes.items() if route.cache and route.cache.semantic}
     if options.route is None and len(found) > 1:
         raise DataError(f"several routes have a semantic cache ({', '.join(found)}): say which with --route")
     config = found.get(options.route) if options.route else next(iter(found.values()), None)
     if config is None:
         raise DataError(f"no such route has a semantic cache; there is: {', '.join(found) or 'none'}")
-    return config
+    return whole, config
 
 
 def _report(results: list[Pair], truth: list[bool], threshold: float, encoder_id: str) -> dict[str, Any]:

@@ -27,14 +27,16 @@ class Hit(msgspec.Struct, frozen=True):
     right: bool = False
 
 
-def evaluate_stream(rows: list[dict[str, Any]], options: argparse.Namespace, config: CacheConfig, say: Say) -> Told:
-    """Rows and `--cached`: `text` and `intent`. Raises `DataError`."""
+def evaluate_stream(
+    rows: list[dict[str, Any]], options: argparse.Namespace, whole: Any, config: CacheConfig, say: Say
+) -> Told:
+    """Rows and `--cached`: `text` and `intent`; `whole`: the whole configuration, if there is one. Raises `DataError`."""
     from gateway.commands.eval_semantic import keep_evidence
 
     assert config.semantic is not None
     kept = _read(read_rows(options.cached))
     asked = _read(rows)
-    encode = encoder(say)
+    encode = encoder(say, whole)
     hits = _asked(kept, asked, encode, config, say)
     keep_evidence(options, encode.id, [(hit.score, hit.right) for hit in hits])
     threshold = config.semantic.threshold

@@ -74,8 +74,8 @@ def _calibrate(options: argparse.Namespace, config: Any) -> int:
     path = lock_path(options.config)
     before = read_lock(path)
     if options.check:
-        return _check(options, routes, before)
-    encode = encoder(_say)
+        return _check(options, config, routes, before)
+    encode = encoder(_say, config)
     locked, told = {}, {}
     for name, intents in routes.items():
         told[name], locked[name] = _measured(name, intents, options.config.parent, encode)
@@ -90,14 +90,17 @@ def _calibrate(options: argparse.Namespace, config: Any) -> int:
     return 0
 
 
-def _check(options: argparse.Namespace, routes: dict[str, Any], lock: Lock) -> int:
+def _check(options: argparse.Namespace, config: Any, routes: dict[str, Any], lock: Lock) -> int:
     from gateway.embedding.files import encoder_id
+    from gateway.encoders import remote_id
     from routing.lock import stale
+
+    own = remote_id(config) if config.embedding is not None else encoder_id("int8")
 
     found = {}
     for name, intents in routes.items():
         examples = examples_of(intents, options.config.parent)
-        why = stale(lock.routes.get(name), intents, examples, encoder_id("int8"))
+        why = stale(lock.routes.get(name), intents, examples, own)
         if why:
             found[name] = why
     if options.json:
@@ -162,20 +165,20 @@ def _explain(options: argparse.Namespace, config: Any) -> int:
     name, route = explained_route(config, options.route)
     report: dict[str, Any] = {"route": name}
     if route.intents is not None:
-        report |= _read(options, route.intents)
+        report |= _read(options, config, route.intents)
     report["complexity"] = complexity_of(options.text, route.tiers)
     print(json.dumps(report, indent=2) if options.json else _explained(report))
     return 0
 
 
-def _read(options: argparse.Namespace, intents: Any) -> dict[str, Any]:
+def _read(options: argparse.Namespace, config: Any, intents: Any) -> dict[str, Any]:
     """How the route's intents read the text."""
     from routing.conversation import Turn, normal
     from routing.diagnose import likeliest, nearest
     from routing.intents import Intents, verbatim
 
     examples = examples_of(intents, options.config.parent)
-    encode = encoder(_say)
+    encode = encoder(_say, config)
     head = head_of(examples, encode, _say)
     decided = asyncio.run(Intents(intents, examples, head, encode).of(Turn(options.text, "", "", False, ())))
     encode.close()

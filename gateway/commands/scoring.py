@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gateway.embedding.minilm import MiniLM
+    from gateway.embedding.remote import RemoteEmbed
 
 Say = Callable[[str], None]
 """Told of slow steps; goes to standard error."""
@@ -98,7 +99,9 @@ def millis(micros: Mapping[str, float]) -> str:
 class TellingEncoder:
     """The gateway's encoder, saying how far it is when there is much to embed. Implements what fitting needs."""
 
-    def __init__(self, inner: MiniLM, say: Say) -> None:
+    def __init__(self, inner: MiniLM | RemoteEmbed, say: Say, *, far: bool = False) -> None:
+        """`far`: each call goes to a provider, so texts are better asked for `ahead`."""
+        self._known: dict[str, np.ndarray[Any, Any]] | None = {} if far else None
         self.id = inner.id
         self.dim = inner.dim
         self.embed = inner.embed
@@ -108,19 +111,33 @@ class TellingEncoder:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
         """Shape (len(texts), dim), float32, rows of length 1."""
-        if len(texts) <= _AT_ONCE:
-            return self._encode(texts)
         import numpy as np
 
+        known = self._known
+        if known and all(text in known for text in texts):
+            return np.stack([known[text] for text in texts])
+        if len(texts) <= _AT_ONCE:
+            return self._encode(texts)
         made = []
         for at in range(0, len(texts), _AT_ONCE):
             made.append(self._encode(texts[at : at + _AT_ONCE]))
             self._say(f"embedded {min(at + _AT_ONCE, len(texts)):,} of {len(texts):,} texts")
         return np.concatenate(made)
 
+    def ahead(self, texts: Sequence[str]) -> None:
+        """These will be asked for one by one. A provider is asked now, in batches; times measured then are without it."""
+        if self._known is not None:
+            wanted = list(dict.fromkeys(texts))
+            self._known.update(zip(wanted, self.encode(wanted), strict=True))
 
-def encoder(say: Say) -> TellingEncoder:
-    """The encoder that the gateway uses, built first if it is not there. Raises `DataError` saying how to get it."""
+
+def encoder(say: Say, config: Any = None) -> TellingEncoder:
+    """The encoder that a gateway of this configuration uses; the built-in one is built first if it is not there. Raises
+    `DataError` saying how to get it."""
+    if config is not None and config.embedding is not None:
+        from gateway.encoders import remote_alone
+
+        return TellingEncoder(remote_alone(config), say, far=True)
     from gateway.commands.models import build_missing
     from gateway.embedding.files import ModelMissing, models_dir
     from gateway.embedding.minilm import MiniLM
