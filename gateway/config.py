@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,14 +19,17 @@ from gateway.configuring.document import filled, parse
 from gateway.configuring.problems import ConfigError, Problem, did_you_mean
 from gateway.configuring.schema import schema_of
 from gateway.core.receipt import JUDGE
+from gateway.core.request import Operation
 from gateway.core.secret import Secret
 from gateway.core.units import Duration, Size
 from gateway.dialects.registry import upstream_dialects
 from gateway.embedding.config import EmbeddingConfig
 from gateway.handover import config as handover
 from gateway.handover.config import HandoffConfig
-from gateway.providers.config import ModelConfig, ProviderConfig, model_problems, provider_problems
+from gateway.providers.config import ModelConfig, ProviderConfig, model_problems, profile_of, provider_problems
 from gateway.providers.vectors import embedding_problems
+from gateway.relay import config as relaying
+from gateway.relay.config import RelayConfig
 from gateway.telemetry.config import TelemetryConfig
 from guardrails.config import GuardrailConfig
 from routing.config import ContextConfig, IntentsConfig, RouteMatch, Rules, TiersConfig
@@ -40,6 +43,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     port: int = 8080
     workers: int = 1
     max_body: Size = Size(10 * 1024 * 1024)
+    max_upload: Size = Size(512 * 1024 * 1024)
+    """Of a body that is passed on as it comes: files, sound, pictures."""
     body_timeout: Duration = Duration(30.0)
     """For a whole request body to arrive."""
     header_timeout: Duration = Duration(10.0)
@@ -67,6 +72,9 @@ class RouteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     guardrails: list[str] = []
     cache: CacheConfig | None = None
     limits: LimitsConfig | None = None
+    relay: Literal["unscanned"] | None = None
+    """`unscanned`: what the route's checks cannot read (sound, pictures, files) is relayed all the same. Absent: only where
+    none of them has `on_error: closed`."""
 
     def planning(self) -> Rules:
         """What says which model answers."""
@@ -86,8 +94,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     handoffs: dict[str, HandoffConfig] = {}
     embedding: EmbeddingConfig | None = None
     routes: dict[str, RouteConfig] = {}
+    relay: RelayConfig = RelayConfig()
     access: AccessConfig = AccessConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+
+    def offers(self, provider: str) -> tuple[Operation, ...]:
+        """What a provider can be asked."""
+        return profile_of(self.providers[provider]).operations
 
     def all_routes(self) -> dict[str, RouteConfig]:
         """With `default`, which is always there."""
@@ -152,6 +165,8 @@ def check(config: Config, base: Path) -> list[Problem]:
     found += [Problem(*pair) for pair in model_problems(config.models, config.providers)]
     found += [Problem(*pair) for pair in guardrails.config.problems(config.guardrails)]
     found += [Problem(*pair) for pair in _judges(config)]
+    if not found:
+        found += [Problem(*pair) for pair in relaying.problems(config.relay, config.providers, config.offers)]
     found += [Problem(*pair) for pair in handover.problems(config.handoffs)]
     if config.embedding is not None:
         found += [Problem(*pair) for pair in embedding_problems(config.embedding, config.providers, config.models)]

@@ -93,14 +93,10 @@ class Permit:
         self.concurrency = Concurrency() if concurrency is None else concurrency
 
     async def decide(self, exchange: Exchange) -> Answer | None:
-        principal, model = exchange.principal, exchange.asked().model
-        if model not in self._served:
-            raise UnknownModel(
-                f"The model {model[:128]!r} does not exist.{self._hint(principal, model)}", param="model"
-            )
-        if not may_use(principal, model):
-            raise Forbidden(f"This key may not use the model {model!r}.", param="model")
-        exchange.permitted = True
+        principal, request = exchange.principal, exchange.asked()
+        if request.passing is None or request.model:
+            self._model(principal, request.model)
+            exchange.permitted = True
         key = f"key:{principal.key_id}"
         _enter(exchange, self.concurrency, key, principal.concurrency, "This key")
         if principal.tpm is not None:
@@ -114,6 +110,14 @@ class Permit:
                 await self._tokens(exchange, where + ":tpm", limits.tpm, f"Route {exchange.route!r}")
             _enter(exchange, self.concurrency, where, limits.concurrency, f"Route {exchange.route!r}")
         return None
+
+    def _model(self, principal: Principal, model: str) -> None:
+        if model not in self._served:
+            raise UnknownModel(
+                f"The model {model[:128]!r} does not exist.{self._hint(principal, model)}", param="model"
+            )
+        if not may_use(principal, model):
+            raise Forbidden(f"This key may not use the model {model!r}.", param="model")
 
     async def _tokens(self, exchange: Exchange, counter: str, limit: int, who: str) -> None:
         """Tokens are known only afterwards: look whether there is room now, charge when the receipt is in."""

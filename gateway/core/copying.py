@@ -37,4 +37,5 @@ def clone(request: Request) -> Request:
         slots=[
             msgspec.structs.replace(slot, holder=copies.get(id(slot.holder), slot.holder)) for slot in request.slots
         ],
+        passing=request.passing,
     )

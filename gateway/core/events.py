@@ -70,6 +70,12 @@ class Relayed(Event, frozen=True):
     body: bytes
 
 
+class Piece(Event, frozen=True):
+    """Some bytes of a body that is passed on and not understood."""
+
+    data: bytes
+
+
 class ChoiceFinished(Event, frozen=True):
     """One choice ended. `reason` is canonical: stop, length, tool_calls, content_filter, or the upstream's own word."""
 

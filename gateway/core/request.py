@@ -10,9 +10,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.core.passing import Passing
+
 Role = Literal["system", "user", "assistant", "tool", "retrieved"]
 SlotKind = Literal["text", "tool_arguments", "tool_result", "name"]
-Operation = Literal["chat", "completions", "embeddings", "count_tokens", "rerank", "images", "moderations"]
+Operation = Literal[
+    "chat", "completions", "embeddings", "count_tokens", "rerank", "images", "moderations",
+    "speech", "transcriptions", "translations", "image_edits", "image_variations", "files", "uploads", "batches",
+]  # fmt: skip
 
 Body = dict[str, Any]
 
@@ -47,7 +52,7 @@ class Request:
     Made by `Dialect.read`, which has checked the types of every field named here. `slots` are in reading order.
     """
 
-    __slots__ = ("body", "dialect", "include_usage", "model", "operation", "slots", "stream")
+    __slots__ = ("body", "dialect", "include_usage", "model", "operation", "passing", "slots", "stream")
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class Request:
         stream: bool,
         include_usage: bool,
         slots: list[Slot],
+        passing: Passing | None = None,
     ) -> None:
         self.dialect = dialect
         self.operation = operation
@@ -69,6 +75,8 @@ class Request:
         self.include_usage = include_usage
         """The client wants a usage chunk in its stream."""
         self.slots = slots
+        self.passing = passing
+        """Set for what is passed on and not understood."""
 
     @property
     def latest_user_turn(self) -> int:

@@ -19,7 +19,7 @@ class BodyReader:
     `done` says that the whole body was read, so that the connection is at a message boundary and may be kept.
     """
 
-    __slots__ = ("_asked", "_headers", "_late", "_limit", "_receive", "_seconds", "done")
+    __slots__ = ("_asked", "_headers", "_late", "_limit", "_receive", "_seconds", "_size", "done")
 
     def __init__(self, receive: Receive, headers: Mapping[str, str], limit: int, seconds: float) -> None:
         self._receive = receive
@@ -28,6 +28,7 @@ class BodyReader:
         self._seconds = seconds
         self._asked = False
         self._late = False
+        self._size = 0
         self.done = False
 
     async def __call__(self) -> bytes:
@@ -45,6 +46,40 @@ class BodyReader:
             raise
         coding = self._headers.get("content-encoding", "identity").strip().lower()
         return data if coding in ("", "identity") else self._expand(data, coding)
+
+    @property
+    def length(self) -> int | None:
+        """Bytes that were announced."""
+        declared = self._headers.get("content-length", "")
+        return int(declared) if declared.isdigit() else None
+
+    async def piece(self, most: int, setting: str) -> bytes:
+        """The next bytes of a body that is passed on as it comes; empty at its end. `most`: bytes of the whole body, which
+        `setting` allows. Each piece has as long to arrive as whole bodies have elsewhere."""
+        if self._headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            raise BadRequest("Content-Encoding is not supported here; send the body as it is.")
+        if (self.length or 0) > most:
+            raise _too_large(most, setting)
+        self._asked = True
+        while not self.done:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    message = await self._receive()
+            except (TimeoutError, asyncio.CancelledError) as late:
+                self._late = True
+                if isinstance(late, asyncio.CancelledError):
+                    raise
+                raise SlowBody(f"Nothing of the request body arrived for {self._seconds:g} s.") from None
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            data: bytes = message.get("body", b"")
+            self._size += len(data)
+            self.done = not message.get("more_body")
+            if self._size > most:
+                raise _too_large(most, setting)
+            if data:
+                return data
+        return b""
 
     async def discard(self) -> None:
         """Reads on and throws away, so that a client that writes its whole body before it looks can see our answer.
@@ -83,7 +118,7 @@ class BodyReader:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"The request body is larger than the {self._limit} bytes that server.max_body allows.")
+        return _too_large(self._limit, "server.max_body")
 
     def _expand(self, data: bytes, coding: str) -> bytes:
         make = _DECOMPRESSORS.get(coding)
@@ -102,6 +137,10 @@ class BodyReader:
         if stream.unused_data:
             raise BadRequest(f"The request body goes on after its {coding} data.")
         return out
+
+
+def _too_large(most: int, setting: str) -> TooLarge:
+    return TooLarge(f"The request body is larger than the {most} bytes that {setting} allows.")
 
 
 _DECOMPRESSORS: dict[str, Callable[[], zlib._Decompress]] = {

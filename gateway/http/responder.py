@@ -46,7 +46,7 @@ class Responder:
         self._task = asyncio.current_task()
         if self._hangup is not None:
             self._hangup.watch(self._left)
-        else:
+        elif self._reader.done:  # else whoever reads the body hears of it
             self._watcher = asyncio.create_task(self._until_gone())
 
     def unwatch(self) -> None:
@@ -68,7 +68,7 @@ class Responder:
 
     async def write(self, data: bytes, content_type: str, *, last: bool, streaming: bool) -> None:
         if not self.committed:
-            await self._start(200, data, content_type, last=last, streaming=streaming)
+            await self._start(self._exchange.answer_status, data, content_type, last=last, streaming=streaming)
         self.ended = last
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 

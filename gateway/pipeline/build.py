@@ -26,6 +26,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
 class RouteParts(msgspec.Struct, frozen=True, kw_only=True):
     """What one route is made of. None where it uses no such stage."""
 
+    relay: Decider | None = None
     mask: Decider | None = None
     inspect: Decider | None = None
     route: Decider
@@ -78,6 +79,7 @@ def unrouted(admit: Decider, receive: Decider, answer: Decider) -> Pipeline:
 
 def _lane(name: str, head: Sequence[Decider], parts: RouteParts) -> Lane:
     deciders = (
+        parts.relay,  # what no check can read passes only where that is allowed
         parts.mask,  # first: everything after this sees masked text only
         # Both are local and neither needs the other, so together they take as long as the slower one; a refusal wins
         # over whatever is chosen meanwhile. Route: intent -> canned, clarify, hand over, or a plan.

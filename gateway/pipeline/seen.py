@@ -8,6 +8,7 @@ from gateway.core.events import (
     ChoiceFinished,
     Event,
     Finished,
+    Piece,
     Reasoning,
     Started,
     Text,
@@ -16,7 +17,7 @@ from gateway.core.events import (
     Usage,
 )
 
-CONTENT = frozenset({Text, Reasoning, ToolCall, Unknown, ChoiceFinished, Finished})
+CONTENT = frozenset({Text, Reasoning, ToolCall, Unknown, Piece, ChoiceFinished, Finished})
 """Events that are part of the answer itself."""
 
 

@@ -31,6 +31,7 @@ from typing import Protocol
 
 import httpx
 
+from gateway.core.passing import Sending
 from gateway.providers.http_encoding import Inflated
 from gateway.providers.http_errors import (
     ConnectFailed,
@@ -41,7 +42,8 @@ from gateway.providers.http_errors import (
     ReadTimeout,
 )
 from gateway.providers.http_pool import Limits, Pool
-from gateway.providers.http_request import METHODS, Headers, request_bytes, where_of
+from gateway.providers.http_request import METHODS, Headers, Where, request_bytes, request_head, where_of
+from gateway.providers.http_sending import send_body
 
 
 class HttpReply(Protocol):
@@ -100,19 +102,22 @@ class HttpClient:
         method: str,
         url: str,
         headers: Headers,
-        body: bytes,
+        body: bytes | Sending,
         *,
         connect_timeout: float,
         read_timeout: float,
         deadline: float = inf,
     ) -> HttpReply:
-        """Gives the reply once its head is in. Raises HttpError. Cancelling drops the connection at once."""
+        """Gives the reply once its head is in. Raises HttpError, and what the pieces of a `Sending` raise. Cancelling drops
+        the connection at once."""
         if method not in METHODS:
             raise ValueError(f"method {method!r} is not one of {', '.join(sorted(METHODS))}")
         reply: HttpReply
         if self._transport is not None:
             request = _for_httpx(method, url, headers, body, connect_timeout, read_timeout)
             reply = await _over(self._transport, request, read_timeout, deadline)
+        elif isinstance(body, Sending):
+            reply = await self._streamed(method, url, headers, body, connect_timeout, read_timeout, deadline)
         else:
             reply = await self._over_pool(method, url, headers, body, connect_timeout, read_timeout, deadline)
         if reply.headers.get("content-encoding", "identity") != "identity":
@@ -138,17 +143,38 @@ class HttpClient:
         """Those of them that wait for a next request."""
         return self._pool.idle if self._pool is not None else 0
 
-    async def _over_pool(
-        self, method: str, url: str, headers: Headers, body: bytes, connect: float, read: float, deadline: float
-    ) -> HttpReply:
-        where = where_of(url)
-        data = request_bytes(method, where, headers, body)
+    def _ways(self, where: Where) -> tuple[Pool, ssl.SSLContext | None]:
         if where.origin.tls and self._tls is None:
             self._tls = httpx.create_ssl_context()
             self._tls.set_alpn_protocols(["http/1.1"])
         if self._pool is None:
             self._pool = Pool(self._limits)
-        pool, tls = self._pool, self._tls if where.origin.tls else None
+        return self._pool, self._tls if where.origin.tls else None
+
+    async def _streamed(
+        self, method: str, url: str, headers: Headers, body: Sending, connect: float, read: float, deadline: float
+    ) -> HttpReply:
+        """On a fresh connection: what was sent of such a body cannot be sent again, so it must not meet a dead one."""
+        where = where_of(url)
+        head = request_head(method, where, headers, body.length)
+        pool, tls = self._ways(where)
+        connection = await pool.take(where.origin, tls, connect, fresh=True)
+        reply = connection.begin(head, read)
+        reply.deadline = deadline
+        try:
+            await send_body(connection, reply, body, read, deadline)
+            await reply.head()
+            return reply
+        except BaseException:
+            reply.drop()
+            raise
+
+    async def _over_pool(
+        self, method: str, url: str, headers: Headers, body: bytes, connect: float, read: float, deadline: float
+    ) -> HttpReply:
+        where = where_of(url)
+        data = request_bytes(method, where, headers, body)
+        pool, tls = self._ways(where)
         fresh = False
         while True:
             connection = await pool.take(where.origin, tls, connect, fresh=fresh)
@@ -171,12 +197,17 @@ class HttpClient:
 # --- over a transport that was handed in
 
 
-def _for_httpx(method: str, url: str, headers: Headers, body: bytes, connect: float, read: float) -> httpx.Request:
+def _for_httpx(
+    method: str, url: str, headers: Headers, body: bytes | Sending, connect: float, read: float
+) -> httpx.Request:
     """A request that no httpx client has touched, so none of its default headers and cookies are in it."""
     where_of(url)
     all_headers = [*headers, ("accept-encoding", "identity")]
+    if isinstance(body, Sending) and body.length is not None:
+        all_headers.append(("content-length", str(body.length)))
+    content = body.pieces if isinstance(body, Sending) else body
     times = {"connect": connect, "pool": connect, "read": read, "write": read}
-    return httpx.Request(method, url, headers=all_headers, content=body, extensions={"timeout": times})
+    return httpx.Request(method, url, headers=all_headers, content=content, extensions={"timeout": times})
 
 
 async def _over(

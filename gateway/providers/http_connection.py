@@ -50,6 +50,9 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
         self._ended = False
+        self._sending = False
+        """A body is under way; until it is whole, this connection cannot carry another request."""
+        self._room: asyncio.Future[None] | None = None
 
     @property
     def usable(self) -> bool:
@@ -64,6 +67,25 @@ class Connection(asyncio.Protocol):
         self._overhead = 0
         self._transport.write(data)
         return reply
+
+    def begin(self, head: bytes, read_timeout: float) -> WireReply:
+        """As `request`, for a body that follows by `more`, until `sent`."""
+        reply = self.request(head, read_timeout)
+        self._sending = True
+        return reply
+
+    async def more(self, data: bytes, expires: float) -> None:
+        """Writes a piece of the body; returns when there is room for another. Raises TimeoutError at `expires`."""
+        if self._transport is None or self._transport.is_closing():
+            return  # the reply tells why
+        self._transport.write(data)
+        if self._room is not None:
+            async with asyncio.timeout_at(expires):
+                await asyncio.shield(self._room)
+
+    def sent(self) -> None:
+        """The body is whole."""
+        self._sending = False
 
     def abandon(self, reply: WireReply) -> None:
         """The reader of `reply` left before its end."""
@@ -145,12 +167,22 @@ class Connection(asyncio.Protocol):
         self._gone()
 
     def _gone(self) -> None:
+        self.resume_writing()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if not self._ended:
             self._ended = True
             self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        if self._room is None:
+            self._room = self.loop.create_future()
+
+    def resume_writing(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
 
     # --- httptools
 
@@ -199,7 +231,7 @@ class Connection(asyncio.Protocol):
         self._reply = None
         self.served += 1
         transport = self._transport
-        if not self._done or not self._keep or transport is None or transport.get_write_buffer_size():
+        if not self._done or not self._keep or self._sending or transport is None or transport.get_write_buffer_size():
             self.abort()
             return
         self.resume()

@@ -106,6 +106,10 @@ class WireReply:
     # --- for the connection
 
     @property
+    def broken(self) -> bool:
+        return self._error is not None
+
+    @property
     def waiting(self) -> bool:
         return self._waiter is not None
 

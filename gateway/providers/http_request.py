@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from gateway.providers.http_pool import Origin
 
 Headers = Sequence[tuple[str, str]]
+CHUNKED = "transfer-encoding: chunked"
 METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
 """No HEAD and no CONNECT: their replies have no body whatever their headers say."""
 
@@ -48,10 +49,15 @@ def wrong_url(url: str) -> str | None:
 
 def request_bytes(method: str, where: Where, headers: Headers, body: bytes) -> bytes:
     """Head and body in one piece, for one write. Raises ValueError for a header that holds a line break."""
+    return request_head(method, where, headers, len(body)) + body
+
+
+def request_head(method: str, where: Where, headers: Headers, length: int | None) -> bytes:
+    """The head of a request whose body has `length` bytes; None: it is sent in chunks. Raises as above."""
     lines = [f"{method} {where.target} HTTP/1.1", f"host: {where.host}", "accept-encoding: identity"]
     lines += [f"{name}: {value}" for name, value in headers]
-    lines += [f"content-length: {len(body)}", "\r\n"]
+    lines += [CHUNKED if length is None else f"content-length: {length}", "\r\n"]
     head = "\r\n".join(lines)
     if head.count("\n") != len(lines) or head.count("\r") != len(lines) or "\0" in head:
         raise ValueError("a header for the upstream holds a line break or a null")
-    return head.encode("latin-1") + body
+    return head.encode("latin-1")
