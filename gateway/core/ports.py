@@ -175,9 +175,10 @@ class Upstream(Protocol):
     `GatewayFault` otherwise; it has retried once on a fresh connection if a reused one died before the first byte.
 
     `affinity` names what the exchange belongs to (a session, a key), for upstreams of several endpoints that keep such
-    together; empty: nothing. `turn` counts the calls of this exchange that the upstream has had already: a retry and a
-    hedge should not meet the same endpoint again. `chose` is told the `host:port` that is called, before it is: a call
-    that is given up on can then be said to have hung there."""
+    together; empty: nothing. `tenant`: whose prompts may be known to be alike. `turn` counts the calls of this exchange
+    that the upstream has had already: a retry and a hedge should not meet the same endpoint again. `chose` is told the
+    `host:port` that is called, and why that one, before it is: a call that is given up on can then be said to have hung
+    there."""
 
     name: str
     trusted: bool
@@ -192,8 +193,9 @@ class Upstream(Protocol):
         traceparent: str,
         headers: Mapping[str, str],
         affinity: str = "",
+        tenant: str = "",
         turn: int = 0,
-        chose: Callable[[str], None] = ...,
+        chose: Callable[[str, str], None] = ...,
     ) -> Reply: ...
 
 

@@ -41,6 +41,8 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """Nanoseconds from `start` to the first content event."""
     why: str = "first"
     """`first`, `retry`, `hedge`, `fallback`, `overflow`, `guardrail`, `stale_connection`."""
+    picked: str = ""
+    """Why this endpoint, where there were several: the rule, and the numbers that it went by."""
     span_id: str = ""
     usage: Usage | None = None
     """What was told before it ended: of a cancelled attempt often nothing."""

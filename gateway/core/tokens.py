@@ -29,7 +29,8 @@ TURN_TOKENS = 4
 """Around each message: who speaks, and that it ends."""
 MOST_TURN_TOKENS = 16
 MEDIA_TOKENS = 1600
-_MEDIA = frozenset({"image", "document", "image_url", "input_image", "input_file", "file"})
+MEDIA = frozenset({"image", "document", "image_url", "input_image", "input_file", "file"})
+"""The parts of a message that are no text, by their type."""
 _WIDEST = 4
 """Bytes of one character."""
 
@@ -92,5 +93,5 @@ def _media_parts(parts: Iterable[Any]) -> int:
     found = 0
     for part in parts:
         if isinstance(part, dict) and isinstance(part.get("type"), str):
-            found += part["type"] in _MEDIA or (media_of(part) if part["type"] == "tool_result" else 0)
+            found += part["type"] in MEDIA or (media_of(part) if part["type"] == "tool_result" else 0)
     return found

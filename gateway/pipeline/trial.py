@@ -27,7 +27,7 @@ class Trial:
     """`record` is called once and `close` at least once, whatever happens."""
 
     __slots__ = (
-        "_cost", "_endpoint", "_exchange", "_frames", "_model", "_reply", "_request", "_start", "_turn", "_upstream",
+        "_cost", "_endpoint", "_exchange", "_frames", "_model", "_picked", "_reply", "_request", "_start", "_turn", "_upstream",
         "_why", "fault", "lead", "recorded", "revealed", "seen", "span_id", "target",
     )  # fmt: skip
 
@@ -44,7 +44,7 @@ class Trial:
         self._start = exchange.elapsed()
         self._request, self.revealed = _asked(exchange, upstream)
         """This call is sent originals of what is masked everywhere else."""
-        self._endpoint = ""
+        self._endpoint = self._picked = ""
         self._reply: Reply | None = None
         self._frames: AsyncIterator[Sequence[Frame]] | None = None
         self.target = target
@@ -64,13 +64,14 @@ class Trial:
             traceparent=_traceparent(exchange, self.span_id),
             headers=exchange.headers,
             affinity=_affinity(exchange),
+            tenant=exchange.principal.tenant,
             turn=self._turn,
             chose=self._chose,
         )
         self._frames = reply.frames()
 
-    def _chose(self, endpoint: str) -> None:
-        self._endpoint = endpoint
+    def _chose(self, endpoint: str, why: str) -> None:
+        self._endpoint, self._picked = endpoint, why
 
     def frames(self) -> AsyncIterator[Sequence[Frame]]:
         """From where reading stopped: the same iterator each time."""
@@ -139,6 +140,7 @@ class Trial:
                 status=reply.status if reply else (fault.upstream_status if fault else None),
                 ttft=first - exchange.started - self._start if first is not None else None,
                 why=self._why,
+                picked=self._picked,
                 span_id=self.span_id,
                 usage=seen.usage,
                 upstream_id=reply.upstream_id if reply else "",

@@ -1,68 +1,46 @@
-"""What makes two calls belong together: the bytes that a sticky balance hashes.
+"""What is asked of a pool, from a request: only what the rule of the pool looks at is made.
 
-`session` keeps a conversation on one endpoint because its client says that it is one. `prefix` does so because it begins
-alike, which is what a server's prefix cache looks at. Only the beginning is hashed, at 10 to 20 µs whatever the length of
-the conversation: two conversations with one beginning are one to it, and nothing here knows what an endpoint really holds.
+`session` keeps a conversation on one endpoint because its client says that it is one; `prefix` knows what the prompt is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import xxhash
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 from gateway.core.plan import Target
 from gateway.core.request import Request
+from gateway.pools.asked import Asked
+from gateway.pools.balance import Balance
+from gateway.pools.prompt import prefix_of_request
 
-PREFIX_CHARS = 1024
-"""Of the system prompt, and as many again of the first turn after it."""
-MOST_TOOLS = 64
-_MOST_SLOTS = 64
+PrefixScope = Literal["tenant", "all"]
 
-Key = Callable[[Request, Target, str], bytes]
-"""The bytes for one call, from the request, the target and the exchange's affinity. Empty: no preference."""
-
-
-def session_key(request: Request, target: Target, affinity: str) -> bytes:
-    return affinity.encode("utf-8", "surrogatepass")
+Ask = Callable[[Request, Target, str, str, int], Asked]
+"""(request, target, affinity, tenant, turn). For affinity and turn see `core.ports.Upstream`."""
 
 
-def prefix_key(request: Request, target: Target, affinity: str) -> bytes:
-    """16 bytes over the model, the names of the tools, and the beginnings of the system prompt and of the first turn.
-
-    Later turns are left out: with them a conversation would move whenever it grew.
-    """
-    pieces = [target.model, request.operation]
-    _add_tools(request.body.get("tools"), pieces)
-    _add_texts(request, pieces)
-    return xxhash.xxh3_128_digest("\0".join(pieces).encode("utf-8", "surrogatepass"))
+def plain(request: Request, target: Target, affinity: str, tenant: str, turn: int) -> Asked:
+    return Asked(target.model, turn=turn)
 
 
-def _add_tools(tools: Any, pieces: list[str]) -> None:
-    """Names only: a coding client's tools are 100 KB of JSON that differ between two versions at most."""
-    if type(tools) is not list:
-        return
-    for tool in tools[:MOST_TOOLS]:
-        if type(tool) is dict:
-            holder = tool.get("function", tool)
-            name = holder.get("name") if type(holder) is dict else None
-            if type(name) is str:
-                pieces.append(name[:128])
+def by_session(request: Request, target: Target, affinity: str, tenant: str, turn: int) -> Asked:
+    return Asked(target.model, key=affinity.encode("utf-8", "surrogatepass"), turn=turn)
 
 
-def _add_texts(request: Request, pieces: list[str]) -> None:
-    first: int | None = None
-    room = PREFIX_CHARS
-    for slot in request.slots[:_MOST_SLOTS]:
-        if slot.role == "system":
-            if first is not None:
-                return
-        elif first is None:
-            first, room = slot.turn, PREFIX_CHARS
-        elif slot.turn != first:
-            return
-        if room > 0:
-            text = slot.text[:room]
-            room -= len(text)
-            pieces.append(text)
+def by_tenants_prefix(request: Request, target: Target, affinity: str, tenant: str, turn: int) -> Asked:
+    return Asked(target.model, prefix=prefix_of_request(request, target.model, tenant), turn=turn)
+
+
+def by_prefix(request: Request, target: Target, affinity: str, tenant: str, turn: int) -> Asked:
+    return Asked(target.model, prefix=prefix_of_request(request, target.model, ""), turn=turn)
+
+
+ASKS: Mapping[Balance, Ask] = {"session": by_session, "prefix": by_tenants_prefix}
+
+
+def ask_of(balance: Balance, scope: PrefixScope = "tenant") -> Ask:
+    """How calls of a pool with this rule are made known to it."""
+    if balance == "prefix" and scope == "all":
+        return by_prefix
+    return ASKS.get(balance, plain)

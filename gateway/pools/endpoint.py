@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import xxhash
 
 from gateway.core.clock import Clock
+from gateway.pools.known import Known
 from gateway.pools.reading import Reading
 
 FAILURES = 5
@@ -22,8 +23,6 @@ SHARE = 0.3
 HALF_LIFE = 10.0
 """Seconds in which a measured wait comes to count half. So an endpoint that was slow is asked again some time, which is
 the only way to learn that it is not slow any more."""
-FAILED_WAIT = 5.0
-"""Seconds that a call counts as having waited when it failed: one that fails fast must not look like a quick one."""
 
 
 class Endpoint:
@@ -36,13 +35,17 @@ class Endpoint:
         "failures",
         "healthy",
         "in_flight",
+        "known",
         "label",
         "probing",
         "reading",
         "rest",
         "resting_until",
         "seed",
+        "unanswered",
+        "unread",
         "url",
+        "used",
     )
 
     def __init__(self, url: str) -> None:
@@ -53,6 +56,13 @@ class Endpoint:
         self.seed = xxhash.xxh3_64_intdigest(self.url.encode())
         """The same in every process, so that all of them rank endpoints alike."""
         self.in_flight = 0
+        self.unanswered = 0
+        """Of those in flight, the calls that have given no content yet."""
+        self.unread = 0.0
+        """Tokens of their prompts that are not in its cache, by our estimates."""
+        self.used = 0
+        """When it was last picked; nanoseconds of the clock."""
+        self.known = Known()
         self.healthy = True
         """What the last probe said; true where nobody probes."""
         self.draining = False
@@ -66,10 +76,18 @@ class Endpoint:
         self._wait = 0.0
         self._measured: int | None = None
 
-    def begin(self) -> None:
+    def begin(self, fresh: float = 0.0) -> None:
+        """A call whose prompt has `fresh` tokens to be read. Exactly one `read` and one `end` follow."""
         self.in_flight += 1
+        self.unanswered += 1
+        self.unread += fresh
         if self.resting_until:
             self.probing = True
+
+    def read(self, fresh: float) -> None:
+        """The prompt of a call was read, or will not be."""
+        self.unanswered -= 1
+        self.unread = max(0.0, self.unread - fresh) if self.unanswered else 0.0
 
     def end(self, clock: Clock, ok: bool | None) -> None:
         """`ok` None: the call says nothing of the endpoint's health (the client left, or the request was bad)."""
@@ -86,11 +104,14 @@ class Endpoint:
             if now >= self.resting_until:  # calls that began before the breaker opened do not prolong the rest
                 self.rest = min(LONGEST_REST, self.rest * 2 or FIRST_REST)
                 self.resting_until = now + int(self.rest * 1e9)
+                self.known.restarted()  # whoever fails so often has most likely gone, and its cache with it
 
     def ready(self, now: int) -> bool:
         """Whether it should be asked, if there is a choice."""
-        if not self.healthy or self.draining:
-            return False
+        return self.healthy and not self.draining and self.rested(now)
+
+    def rested(self, now: int) -> bool:
+        """Whether its breaker lets a call through."""
         return not self.resting_until or (now >= self.resting_until and not self.probing)
 
     def waited(self, now: int, seconds: float) -> None:
@@ -107,36 +128,3 @@ class Endpoint:
         if self._measured is None:
             return 0.0
         return math.exp2((self._measured - now) / (HALF_LIFE * 1e9))
-
-
-class Lease:
-    """One call at one endpoint: counted until `end`, its wait measured until `answered`."""
-
-    __slots__ = ("_clock", "_since", "_waiting", "endpoint")
-
-    def __init__(self, endpoint: Endpoint, clock: Clock) -> None:
-        self.endpoint = endpoint
-        self._clock = clock
-        self._since = clock.now()
-        self._waiting = True
-
-    def answered(self) -> None:
-        """The first content is here."""
-        if self._waiting:
-            self._waiting = False
-            self.endpoint.waited(self._clock.now(), self._elapsed())
-
-    def end(self, ok: bool | None) -> None:
-        """Once, however the call ended. `ok` as for `Endpoint.end`."""
-        endpoint, now = self.endpoint, self._clock.now()
-        if self._waiting:
-            self._waiting = False
-            seconds = self._elapsed()
-            if ok is False:
-                endpoint.waited(now, max(FAILED_WAIT, seconds))
-            elif seconds > endpoint.expected(now):  # given up: it would have taken longer than that
-                endpoint.waited(now, seconds)
-        endpoint.end(self._clock, ok)
-
-    def _elapsed(self) -> float:
-        return (self._clock.now() - self._since) / 1e9

@@ -10,8 +10,17 @@ import random
 from collections.abc import Iterable, Sequence, Set
 
 from gateway.core.clock import Clock
-from gateway.pools.balance import RULES, Balance
-from gateway.pools.endpoint import Endpoint, Lease
+from gateway.pools.asked import NOTHING, Asked
+from gateway.pools.balance import RULES, Balance, round_robin
+from gateway.pools.by_prefix import ByPrefix
+from gateway.pools.cost import Estimate
+from gateway.pools.endpoint import Endpoint
+from gateway.pools.filter import preferred
+from gateway.pools.lease import Lease
+
+LONGEST_CALL = 3600.0
+"""Seconds after which a lease is taken for forgotten, where its caller does not say."""
+SWEEP_EVERY = 10.0
 
 
 class Endpoints:
@@ -22,7 +31,14 @@ class Endpoints:
         self, urls: Sequence[str], balance: Balance, clock: Clock, *, rng: random.Random | None = None
     ) -> None:
         self.all = tuple(Endpoint(url) for url in urls)
-        self._rule = RULES[balance]
+        self.balance = balance
+        self.forgotten = 0
+        """Leases that nobody ended and that were ended here, since the start: anything but 0 is a bug of a caller."""
+        self._rule = RULES.get(balance, round_robin)
+        self._by_prefix = ByPrefix() if balance == "prefix" else None
+        self.scale = self._by_prefix.scale if self._by_prefix is not None else None
+        self._open: set[Lease] = set()
+        self._next_sweep = 0
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         # Replicas of the gateway must not all begin with the same endpoint.
@@ -38,35 +54,50 @@ class Endpoints:
             self.all = tuple(known.get(url) or Endpoint(url) for url in wanted)
             self._next %= max(1, len(self.all))
 
-    def lease(self, tried: Set[Endpoint] = frozenset(), key: bytes = b"", turn: int = 0) -> Lease | None:
-        """As `begin`, for a call whose wait is measured too."""
-        endpoint = self.begin(tried, key, turn)
-        return Lease(endpoint, self._clock) if endpoint is not None else None
-
-    def begin(self, tried: Set[Endpoint] = frozenset(), key: bytes = b"", turn: int = 0) -> Endpoint | None:
-        """Picks an endpoint and counts the call. None when all were tried already. `key` and `turn`: see `balance`."""
-        if len(self.all) == 1:
-            chosen = None if tried else self.all[0]
-        else:
-            chosen = self._pick(tried, key, turn)
-        if chosen is not None:
-            chosen.begin()
-        return chosen
-
-    def end(self, endpoint: Endpoint, ok: bool | None) -> None:
-        endpoint.end(self._clock, ok)
-
-    def _pick(self, tried: Set[Endpoint], key: bytes, turn: int) -> Endpoint | None:
+    def lease(
+        self, asked: Asked = NOTHING, tried: Set[Endpoint] = frozenset(), *, lasts: float = LONGEST_CALL
+    ) -> Lease | None:
+        """Picks an endpoint and counts the call, until the lease is ended. None when all were tried already. `lasts`:
+        seconds that the call may take; a lease that is still open after that is ended here."""
         now = self._clock.now()
-        start = self._next
-        order = [*self.all[start:], *self.all[:start]]
-        left = [endpoint for endpoint in order if endpoint not in tried]
-        ready = [endpoint for endpoint in left if endpoint.ready(now)]
-        if ready:
-            chosen = self._rule(ready, now, key, turn, self._rng)
-        elif left:
-            chosen = min(left, key=lambda endpoint: endpoint.resting_until)
-        else:
+        if now >= self._next_sweep:
+            self._sweep(now)
+        left = [endpoint for endpoint in self._in_turn() if endpoint not in tried]
+        if not left:
             return None
+        expires = now + int(lasts * 1e9)
+        if len(self.all) == 1:
+            return Lease(left[0], self._clock, self._open, expires, "only")
+        ready = preferred(left, now, asked)
+        expected, size = None, 0
+        if self._by_prefix is None:
+            chosen = self._rule(ready, now, asked, self._rng)
+        else:
+            expected = self._expected(ready, now, asked, self._by_prefix)
+            chosen, size = expected.endpoint, asked.prefix.size if asked.prefix is not None else 0
         self._next = (self.all.index(chosen) + 1) % len(self.all)
-        return chosen
+        chosen.used = now
+        return Lease(chosen, self._clock, self._open, expires, self.balance, expected, self.scale, size)
+
+    def blocks(self) -> dict[str, int]:
+        """Blocks that each endpoint is thought to hold, by its label. For a gauge."""
+        return {endpoint.label: len(endpoint.known.held) for endpoint in self.all}
+
+    def _in_turn(self) -> list[Endpoint]:
+        return [*self.all[self._next :], *self.all[: self._next]]
+
+    def _expected(self, ready: Sequence[Endpoint], now: int, asked: Asked, rule: ByPrefix) -> Estimate:
+        """Picks, and notes at once that the prompt will be there: the next of a burst is picked knowing it."""
+        for endpoint in self.all:
+            endpoint.known.look(endpoint.reading, rule.scale, len(self.all))
+        expected = rule.pick(ready, now, asked, self._rng)
+        if asked.prefix is not None:
+            expected.endpoint.known.held.use(asked.prefix.blocks, expected.blocks)
+            rule.scale.asked(expected.fresh)
+        return expected
+
+    def _sweep(self, now: int) -> None:
+        self._next_sweep = now + int(SWEEP_EVERY * 1e9)
+        for lease in [lease for lease in self._open if now >= lease.expires]:
+            self.forgotten += 1
+            lease.end(None)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from gateway.core.clock import Clock, SystemClock
 from gateway.core.plan import Capability, ModelPlan, Target, Timeouts
 from gateway.core.ports import Dialect
-from gateway.pools.balance import KEYS
+from gateway.pools.affinity import ask_of
 from gateway.pools.endpoints import Endpoints
 from gateway.providers.auth import auth_headers
 from gateway.providers.config import (
@@ -55,7 +55,7 @@ def build(
             client,
             auth=() if kind else auth_headers(profile.auth, config.api_key),
             signer=kind.make(config, Poster(client), clock) if kind else None,
-            key=KEYS.get(config.balance),
+            ask=ask_of(config.balance, config.prefix_scope),
         )
     return upstreams
 

@@ -15,6 +15,7 @@ import msgspec
 from gateway.core.plan import Capability, Price
 from gateway.core.secret import Secret
 from gateway.core.units import Duration
+from gateway.pools.affinity import PrefixScope
 from gateway.pools.balance import Balance
 from gateway.providers import catalog
 from gateway.providers.addresses import filled, open_places
@@ -54,6 +55,9 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How one of several endpoints is picked. `latency`: the shorter wait for the first content. `session`: one endpoint
     for a conversation (`x-tidegate-session`, `x-claude-code-session-id`, else the key). `prefix`: one endpoint for requests
     that begin alike, whose prompt it has cached. The last two let go of an endpoint that has too much to do."""
+    prefix_scope: PrefixScope = "tenant"
+    """Whose prompts `prefix` finds alike. `tenant`: those of one tenant's keys. `all`: everybody's, so that a system prompt
+    that all share is cached once; whoever can time answers may then learn that somebody asked the same."""
     trust: Trust | None = None
     auth: AuthKind | None = None
     native: list[str] | None = None

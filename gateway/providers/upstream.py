@@ -11,9 +11,11 @@ from gateway.core.errors import BadRequest, GatewayFault, UpstreamFailed, Upstre
 from gateway.core.plan import Target, Timeouts
 from gateway.core.ports import Call, Dialect, Reply
 from gateway.core.request import Request
-from gateway.pools.affinity import Key
-from gateway.pools.endpoint import Endpoint, Lease
+from gateway.pools.affinity import Ask, plain
+from gateway.pools.asked import NOTHING
+from gateway.pools.endpoint import Endpoint
 from gateway.pools.endpoints import Endpoints
+from gateway.pools.lease import Lease
 from gateway.providers.addresses import Paths
 from gateway.providers.counting import CountedHere
 from gateway.providers.failures import fault_of, overridden, says_of_health
@@ -27,6 +29,8 @@ MAX_ERROR_BODY = 64 * 1024
 ERROR_BODY_SECONDS = 5.0
 MAX_TRIED = 3
 """Endpoints tried for one call when no connection can be made: nothing was sent, so nothing can happen twice."""
+LEASE_MARGIN = 60.0
+"""Seconds beyond its time-outs after which a call that nobody ended is taken for forgotten."""
 _MAX_HEADER = 4096
 _UNSIGNED = frozenset((401, 403))
 """What an upstream answers to a credential that it does not accept."""
@@ -47,16 +51,16 @@ class HttpUpstream:
         *,
         auth: Sequence[tuple[str, str]] = (),
         signer: Signer | None = None,
-        key: Key | None = None,
+        ask: Ask = plain,
     ) -> None:
-        """`key`: what a sticky balance of `endpoints` hashes; None for the others."""
+        """`ask`: what the rule of `endpoints` must know of a request."""
         self.name = name
         self.trusted = profile.trust == "internal"
         self.endpoints = endpoints
         self._profile = profile
         self._dialect = dialect
         self._http = http
-        self._key = key
+        self._ask = ask
         self._params = profile.params.table()
         self._fixed = {**{name.lower(): value for name, value in profile.headers.items()}, **dict(auth)}
         self._signer = signer
@@ -72,8 +76,9 @@ class HttpUpstream:
         traceparent: str,
         headers: Mapping[str, str],
         affinity: str = "",
+        tenant: str = "",
         turn: int = 0,
-        chose: Callable[[str], None] = lambda _label: None,
+        chose: Callable[[str, str], None] = lambda _label, _why: None,
     ) -> Reply:
         """See `core.ports.Upstream`. Raises the dialect's fault for an error status, UpstreamTimeout, UpstreamFailed, or
         BadRequest for an operation this provider does not have; tokens that it cannot count are estimated here."""
@@ -82,14 +87,16 @@ class HttpUpstream:
         call = self._call(request, target)
         path = self._paths.of(request.operation, target.model, call.path)
         sent = self._headers(call, traceparent, headers)
-        key = self._key(request, target, affinity) if self._key and len(self.endpoints.all) > 1 else b""
+        several = len(self.endpoints.all) > 1
+        asked = self._ask(request, target, affinity, tenant, turn) if several else NOTHING
+        lasts = timeouts.total + LEASE_MARGIN
         tried: set[Endpoint] = set()
         fault: GatewayFault = UpstreamFailed("No endpoint of the upstream can be reached.")
-        lease = self.endpoints.lease(tried, key, turn)
+        lease = self.endpoints.lease(asked, tried, lasts=lasts)
         while lease is not None:
             ok: bool | None = None
             handed_over = False
-            chose(lease.endpoint.label)
+            chose(lease.endpoint.label, lease.picked)
             try:
                 reply = await self._converse(request, call, path, lease, sent, timeouts)
                 handed_over = True
@@ -106,7 +113,7 @@ class HttpUpstream:
             finally:
                 if not handed_over:
                     lease.end(ok)
-            lease = self.endpoints.lease(tried, key, turn)
+            lease = self.endpoints.lease(asked, tried, lasts=lasts)
         raise fault
 
     def __repr__(self) -> str:
@@ -168,6 +175,7 @@ class HttpUpstream:
                 ends=ends,
                 finish_reasons=self._profile.finish_reasons,
                 on_content=lease.answered,
+                on_usage=lease.usage,
                 on_end=lease.end,
             )
         except BaseException:

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 import msgspec
 
 from gateway.core.errors import GatewayFault, UpstreamFailed, UpstreamTimeout
-from gateway.core.events import ChoiceFinished, Event, Failed, Finished, Frame, Reasoning, Text, ToolCall, Unknown
+from gateway.core.events import (
+    ChoiceFinished, Event, Failed, Finished, Frame, Reasoning, Text, ToolCall, Unknown, Usage,
+)  # fmt: skip
 from gateway.core.plan import Timeouts
 from gateway.core.ports import Inlet
 from gateway.providers.failures import fault_of, says_of_health
@@ -39,10 +41,11 @@ class UpstreamReply:
         ends: float,
         finish_reasons: Mapping[str, str],
         on_content: Callable[[], None],
+        on_usage: Callable[[int, int], None],
         on_end: Callable[[bool | None], None],
     ) -> None:
-        """`on_content` is called at the first content event of a stream, `on_end` once, with what the reply says of the
-        endpoint's health."""
+        """`on_content` is called at the first content event of a stream, `on_usage` with the tokens of the prompt and those
+        of them that were cached, `on_end` once, with what the reply says of the endpoint's health."""
         self.endpoint = endpoint
         self.status = http.status
         self.upstream_id = upstream_id
@@ -53,6 +56,7 @@ class UpstreamReply:
         self._ends = ends
         self._finish_reasons = finish_reasons
         self._on_content = on_content
+        self._on_usage = on_usage
         self._on_end: Callable[[bool | None], None] | None = on_end
         self._begun = not streaming
         self._over = False
@@ -117,6 +121,9 @@ class UpstreamReply:
                     self._on_content()
                     self._http.read_timeout = self._timeouts.idle
                     self._http.deadline = self._ends
+            elif kind is Usage:
+                if not event.estimated:  # type: ignore[attr-defined]
+                    self._on_usage(event.input_tokens, event.cached_tokens)  # type: ignore[attr-defined]
             elif kind is Finished:
                 self._whole = self._over = self._ok = True
             elif kind is Failed:

@@ -6,22 +6,18 @@ import math
 import random
 import time
 from collections import Counter
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.clock import ManualClock
-from gateway.core.plan import Target
-from gateway.core.request import Request
-from gateway.dialects import anthropic_read, openai_read
-from gateway.pools.affinity import MOST_TOOLS, PREFIX_CHARS, prefix_key, session_key
-from gateway.pools.balance import BOUND, FLOOR, Balance
-from gateway.pools.endpoint import FAILED_WAIT, FAILURES, HALF_LIFE, Endpoint, Lease
+from gateway.pools.asked import Asked
+from gateway.pools.balance import Balance
+from gateway.pools.endpoint import FAILURES, HALF_LIFE, Endpoint
 from gateway.pools.endpoints import Endpoints
-
-TARGET = Target(provider="p", model="m")
+from gateway.pools.lease import FAILED_WAIT, Lease
+from gateway.pools.placement import BOUND, FLOOR
 
 
 def pool_of(count: int, balance: Balance, clock: ManualClock | None = None, seed: int = 1) -> Endpoints:
@@ -30,7 +26,7 @@ def pool_of(count: int, balance: Balance, clock: ManualClock | None = None, seed
 
 
 def lease(pool: Endpoints, key: bytes = b"", turn: int = 0) -> Lease:
-    taken = pool.lease(key=key, turn=turn)
+    taken = pool.lease(Asked(key=key, turn=turn))
     assert taken is not None
     return taken
 
@@ -138,13 +134,12 @@ def test_a_mean_lies_between_what_was_measured(waits: list[float], pause: float)
     assert endpoint.expected(clock.now()) < fresh
 
 
-# --- session and prefix
+# --- session
 
 
-@pytest.mark.parametrize("balance", ["session", "prefix"])
-def test_what_belongs_together_stays_together(balance: Balance) -> None:
+def test_what_belongs_together_stays_together() -> None:
     """A key has one endpoint, in every process and whatever came before, as long as that is not overloaded."""
-    pools = [pool_of(5, balance, seed=seed) for seed in range(4)]
+    pools = [pool_of(5, "session", seed=seed) for seed in range(4)]
     for number in range(50):
         key = b"conversation %d" % number
         chosen = set()
@@ -200,14 +195,11 @@ def test_only_the_keys_of_a_lost_endpoint_move() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=200),
     st.integers(2, 6),
-    st.sampled_from(["session", "prefix"]),
 )
-def test_no_endpoint_is_overloaded_for_the_sake_of_a_key(
-    steps: list[tuple[int, bool]], count: int, balance: Balance
-) -> None:
+def test_no_endpoint_is_overloaded_for_the_sake_of_a_key(steps: list[tuple[int, bool]], count: int) -> None:
     """However few keys there are, an endpoint takes a call only below 1.25 times the mean or a small floor; and when all
     calls have ended, every count is zero."""
-    pool = pool_of(count, balance)
+    pool = pool_of(count, "session")
     under_way: list[Lease] = []
     for key, ends in steps:
         if ends and under_way:
@@ -248,7 +240,7 @@ def test_without_a_key_the_least_busy_is_chosen() -> None:
     assert [endpoint.in_flight for endpoint in pool.all] == [3, 3, 3]
 
 
-@pytest.mark.parametrize("balance", ["latency", "session", "prefix"])
+@pytest.mark.parametrize("balance", ["latency", "session"])
 def test_a_pick_is_cheap(balance: Balance) -> None:
     """The best of many picks among sixteen endpoints stays far below what a call costs otherwise (0.2 ms here)."""
     pool = pool_of(16, balance)
@@ -259,99 +251,3 @@ def test_a_pick_is_cheap(balance: Balance) -> None:
         best = min(best, time.perf_counter() - begin)
         taken.end(ok=True)
     assert best < 200e-6
-
-
-# --- keys
-
-
-def chat(*messages: dict[str, Any], **fields: Any) -> Request:
-    return openai_read.read("chat", {"model": "m", "messages": list(messages), **fields})
-
-
-def said(role: str, content: Any) -> dict[str, Any]:
-    return {"role": role, "content": content}
-
-
-def key(request: Request, target: Target = TARGET) -> bytes:
-    return prefix_key(request, target, "")
-
-
-SYSTEM = said("system", "You are a pirate.")
-TOOLS = [{"type": "function", "function": {"name": "look"}}, {"type": "function", "function": {"name": "sail"}}]
-
-
-def test_a_growing_conversation_keeps_its_key() -> None:
-    """Later turns change nothing: the conversation stays where its beginning is cached."""
-    turns = [SYSTEM, said("user", "ahoy"), said("assistant", "arr"), said("user", "whither?")]
-    assert len({key(chat(*turns[:length])) for length in range(2, 5)}) == 1
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        chat(said("system", "You are a parrot."), said("user", "ahoy")),
-        chat(SYSTEM, said("user", "ahoy!")),
-        chat(said("user", "ahoy")),
-        chat(SYSTEM, said("user", "ahoy"), tools=TOOLS),
-        chat(SYSTEM, said("user", [{"type": "text", "text": "aho"}, {"type": "text", "text": "y"}])),
-    ],
-)
-def test_another_beginning_is_another_key(other: Request) -> None:
-    """What the model reads first makes the key: system prompt, tools, first turn."""
-    assert key(other) != key(chat(SYSTEM, said("user", "ahoy")))
-
-
-def test_the_model_and_the_tools_order_are_part_of_it() -> None:
-    """Two models share no cache; tools in another order are another prompt."""
-    request = chat(SYSTEM, said("user", "ahoy"), tools=TOOLS)
-    assert key(request) != key(request, Target(provider="p", model="n"))
-    assert key(request) != key(chat(SYSTEM, said("user", "ahoy"), tools=TOOLS[::-1]))
-
-
-def test_only_the_beginning_counts() -> None:
-    """What comes after the first kilobyte of the system prompt or of the first turn does not move a request."""
-    long = "x" * PREFIX_CHARS
-    assert key(chat(said("system", long + "a"), said("user", long + "b"))) == key(
-        chat(said("system", long + "c"), said("user", long + "d"))
-    )
-    assert key(chat(said("user", "y" + long))) != key(chat(said("user", long)))
-
-
-def test_sampling_is_no_part_of_a_prefix() -> None:
-    """Temperature, limits and streaming change what is said, and not what was read."""
-    plain = chat(SYSTEM, said("user", "ahoy"))
-    assert key(plain) == key(chat(SYSTEM, said("user", "ahoy"), temperature=1.5, max_tokens=3, stream=True))
-
-
-def test_other_dialects_and_operations_have_keys() -> None:
-    """Anthropic's system field and tools, prompts, and odd bodies all give a key."""
-    body = {"model": "m", "max_tokens": 9, "system": "S", "messages": [said("user", "hi")], "tools": [{"name": "look"}]}
-    first = key(anthropic_read.read("chat", body))
-    assert first != key(anthropic_read.read("chat", {**body, "system": "T"}))
-    assert first != key(anthropic_read.read("chat", {**body, "tools": [{"name": "sail"}]}))
-    assert key(openai_read.read("completions", {"model": "m", "prompt": "once"})) != key(
-        openai_read.read("completions", {"model": "m", "prompt": "twice"})
-    )
-    odd: list[Any] = [{"function": {"name": 7}}, 3, None, {"function": "x"}, {}]
-    assert key(chat(said("user", "\ud800"), tools=odd * MOST_TOOLS))
-    assert key(chat(said("user", "hi"), tools="none"))
-
-
-def test_a_session_is_its_name() -> None:
-    """The session balance takes the exchange's affinity as it is; without one there is no preference."""
-    request = chat(said("user", "hi"))
-    assert session_key(request, TARGET, "s-1") == b"s-1"
-    assert session_key(request, TARGET, "") == b""
-
-
-def test_a_prefix_key_is_cheap_whatever_the_length() -> None:
-    """A conversation of a thousand turns and a megabyte of tools cost no more than its beginning (best of many, 1 ms)."""
-    turns = [said("user" if at % 2 == 0 else "assistant", "z" * 500) for at in range(1000)]
-    tools = [{"type": "function", "function": {"name": f"t{n}", "description": "d" * 10_000}} for n in range(100)]
-    request = chat(SYSTEM, *turns, tools=tools)
-    best = math.inf
-    for _ in range(50):
-        begin = time.perf_counter()
-        key(request)
-        best = min(best, time.perf_counter() - begin)
-    assert best < 1e-3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Set
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,25 +12,30 @@ from hypothesis import strategies as st
 from gateway.core.clock import ManualClock
 from gateway.pools.endpoint import FAILURES, FIRST_REST, LONGEST_REST, Endpoint
 from gateway.pools.endpoints import Balance, Endpoints
+from gateway.pools.lease import Lease
 
 
 def endpoints(count: int, clock: ManualClock, balance: Balance = "round_robin") -> Endpoints:
     return Endpoints([f"http://h{n}:80/v1/" for n in range(count)], balance, clock, rng=random.Random(1))
 
 
+def lease(pool: Endpoints, others: Set[Endpoint] = frozenset()) -> Lease:
+    taken = pool.lease(tried=others)
+    assert taken is not None
+    return taken
+
+
 def begin(pool: Endpoints) -> Endpoint:
-    chosen = pool.begin()
-    assert chosen is not None
-    return chosen
+    return lease(pool).endpoint
 
 
 def fail(pool: Endpoints, which: Endpoint, times: int = FAILURES) -> None:
     """`times` calls that land on one endpoint and fail."""
     others = set(pool.all) - {which}
     for _ in range(times):
-        chosen = pool.begin(others)
-        assert chosen is which
-        pool.end(chosen, ok=False)
+        taken = lease(pool, others)
+        assert taken.endpoint is which
+        taken.end(ok=False)
 
 
 def test_turns_are_taken() -> None:
@@ -49,11 +55,11 @@ def test_replicas_do_not_all_begin_with_the_same() -> None:
 def test_the_least_busy_is_chosen() -> None:
     """Least in flight goes where there is least, and equals take turns."""
     pool = endpoints(3, ManualClock(), "least_inflight")
-    first = [begin(pool) for _ in range(6)]
+    under_way = [lease(pool) for _ in range(6)]
     assert all(endpoint.in_flight == 2 for endpoint in pool.all)
-    for endpoint in first:
-        if endpoint is pool.all[1]:
-            pool.end(endpoint, ok=True)
+    for taken in under_way:
+        if taken.endpoint is pool.all[1]:
+            taken.end(ok=True)
     assert begin(pool) is begin(pool) is pool.all[1]
 
 
@@ -65,9 +71,10 @@ def test_an_endpoint_that_fails_rests_and_then_proves_itself() -> None:
     fail(pool, bad)
     assert {begin(pool) for _ in range(4)} == {good}
     clock.advance(FIRST_REST)
-    taken = [begin(pool) for _ in range(4)]
-    assert taken.count(bad) == 1
-    pool.end(bad, ok=True)
+    under_way = [lease(pool) for _ in range(4)]
+    proofs = [taken for taken in under_way if taken.endpoint is bad]
+    assert len(proofs) == 1
+    proofs[0].end(ok=True)
     assert {begin(pool) for _ in range(2)} == {bad, good}
 
 
@@ -91,10 +98,10 @@ def test_calls_under_way_do_not_prolong_a_rest() -> None:
     clock = ManualClock()
     pool = endpoints(2, clock)
     bad = pool.all[0]
-    burst = [pool.begin({pool.all[1]}) for _ in range(50)]
-    for endpoint in burst:
-        assert endpoint is bad
-        pool.end(bad, ok=False)
+    burst = [lease(pool, {pool.all[1]}) for _ in range(50)]
+    for taken in burst:
+        assert taken.endpoint is bad
+        taken.end(ok=False)
     assert bad.rest == FIRST_REST
 
 
@@ -117,20 +124,16 @@ def test_a_success_and_a_refusal_clear_the_count() -> None:
     bad, other = pool.all
     for _ in range(3):
         fail(pool, bad, FAILURES - 1)
-        chosen = pool.begin({other})
-        assert chosen is bad
-        pool.end(bad, ok=None)
+        lease(pool, {other}).end(ok=None)
         assert bad.failures == FAILURES - 1
-        chosen = pool.begin({other})
-        assert chosen is bad
-        pool.end(bad, ok=True)
+        lease(pool, {other}).end(ok=True)
         assert bad.failures == 0
 
 
 def test_none_is_left_when_all_were_tried() -> None:
     """A call does not go round in circles."""
     pool = endpoints(2, ManualClock())
-    assert pool.begin(set(pool.all)) is None
+    assert pool.lease(tried=set(pool.all)) is None
     assert all(endpoint.in_flight == 0 for endpoint in pool.all)
 
 
@@ -141,21 +144,21 @@ def test_every_call_that_began_and_ended_is_counted_once(
     """Whatever happens in whatever order, counts are what is under way, and a call always finds an endpoint."""
     clock = ManualClock()
     pool = endpoints(count, clock, "least_inflight")
-    under_way: list[Endpoint] = []
+    under_way: list[Lease] = []
     for start, ok, wait in steps:
         clock.advance(wait)
         if start or not under_way:
-            under_way.append(begin(pool))
+            under_way.append(lease(pool))
         else:
-            pool.end(under_way.pop(), ok)
-        assert Counter(under_way) == Counter({e: e.in_flight for e in pool.all if e.in_flight})
+            under_way.pop().end(ok)
+        counts = Counter(taken.endpoint for taken in under_way)
+        assert counts == Counter({e: e.in_flight for e in pool.all if e.in_flight})
 
 
 def test_the_endpoints_may_change_under_way() -> None:
     """Those that stay keep their counts, a new one is asked, and nothing is left when no name is given any more."""
     ends = Endpoints(["http://a", "http://b"], "round_robin", ManualClock())
-    held = ends.begin()
-    assert held is not None
+    held = begin(ends)
     other = next(end for end in ends.all if end is not held)
     ends.keep(["http://c/", held.url])
     assert [end.url for end in ends.all] == ["http://c", held.url]
@@ -163,7 +166,7 @@ def test_the_endpoints_may_change_under_way() -> None:
     assert held.in_flight == 1
     ends.keep([])
     assert len(ends.all) == 2
-    assert {end.url for end in (ends.begin(), ends.begin()) if end} == {"http://c", held.url}
+    assert {begin(ends).url for _ in range(2)} == {"http://c", held.url}
     assert other not in ends.all
 
 
@@ -171,6 +174,6 @@ def test_one_that_is_ill_or_leaving_is_asked_only_when_nobody_else_can() -> None
     ends = Endpoints(["http://a", "http://b"], "round_robin", ManualClock())
     ends.all[0].healthy = False
     ends.all[1].draining = True
-    assert ends.begin() is not None
+    assert begin(ends) is not None
     ends.all[1].draining = False
-    assert [end.url for end in (ends.begin(), ends.begin(), ends.begin()) if end] == ["http://b"] * 3
+    assert [begin(ends).url for _ in range(3)] == ["http://b"] * 3

@@ -1,0 +1,87 @@
+"""The rule `prefix`: the endpoint that will give the first token soonest, by what it has cached and what it has to do.
+
+Where that is much the same for several, they are not drawn by lot: a prompt that nobody knows goes where its first KiB
+belongs, one whose beginning all know goes where its conversation belongs. So several gateways send the same prompts to
+the same places though none tells another, and each conversation stays whole in one cache.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gateway.pools.asked import Asked
+from gateway.pools.chain import BLOCK, ROOT_BLOCKS, Prefix
+from gateway.pools.cost import Estimate, estimate
+from gateway.pools.learned import FIRST_RATE, Scale
+from gateway.pools.placement import cap, first
+
+if TYPE_CHECKING:
+    from gateway.pools.endpoint import Endpoint
+
+NEAR = 1.05
+"""Estimates that differ by less say nothing."""
+COLD = 0.2
+"""A match of less than this share of the prompt is no reason to pile prompts up in one cache: ..."""
+NEAR_COLD = 1.25
+"""... then estimates count as alike up to this factor."""
+SLACK = 0.002
+"""Seconds that never matter."""
+MOST_REMEMBERED = 4096
+_NO_PREFIX = Prefix((), 0, 0, 0)
+
+
+class ByPrefix:
+    """Knows what all endpoints of one provider have in common, and where the latest calls went."""
+
+    __slots__ = ("_asked", "scale")
+
+    def __init__(self) -> None:
+        self.scale = Scale()
+        self._asked: OrderedDict[int, tuple[int, ...]] = OrderedDict()
+        """Hash of a prompt to the endpoints that were asked it, so that a second call of an exchange goes elsewhere."""
+
+    def pick(self, ready: Sequence[Endpoint], now: int, asked: Asked, rng: random.Random) -> Estimate:
+        """Changes nothing but its memory of who was asked what."""
+        prefix = asked.prefix or _NO_PREFIX
+        before = self._asked.get(prefix.whole, ()) if asked.turn else ()
+        others = [endpoint for endpoint in ready if endpoint.seed not in before] or ready
+        chosen = self._best(others, prefix, now, rng)
+        self._remember(prefix.whole, (*before, chosen.endpoint.seed))
+        return chosen
+
+    def _best(self, ready: Sequence[Endpoint], prefix: Prefix, now: int, rng: random.Random) -> Estimate:
+        scale = self.scale
+        rates = [rate for endpoint in ready if (rate := endpoint.known.speed.rate)]
+        usual = sum(rates) / len(rates) if rates else FIRST_RATE
+        estimates = [estimate(endpoint, prefix, now, scale, usual) for endpoint in ready]
+        best = min(estimates, key=lambda one: one.wait)
+        longest = max(one.blocks for one in estimates)
+        near = NEAR if scale.tokens(longest * BLOCK) >= COLD * best.prompt else NEAR_COLD
+        alike = [one for one in estimates if one.wait <= best.wait * near + SLACK]
+        if len(alike) == 1:
+            return best
+        if not prefix.size:
+            return _two_choices(alike, rng)
+        bound = cap(ready)
+        free = [one.endpoint for one in alike if one.endpoint.in_flight < bound]
+        if not free:
+            return _two_choices(alike, rng)
+        key = prefix.head if longest >= ROOT_BLOCKS else prefix.root
+        home = first(free, key.to_bytes(8, "little"))
+        return next(one for one in alike if one.endpoint is home)
+
+    def _remember(self, whole: int, seeds: tuple[int, ...]) -> None:
+        asked = self._asked
+        asked[whole] = seeds
+        asked.move_to_end(whole)
+        if len(asked) > MOST_REMEMBERED:
+            asked.popitem(last=False)
+
+
+def _two_choices(alike: Sequence[Estimate], rng: random.Random) -> Estimate:
+    """The less busy of two drawn by lot; of equally busy ones, that which was left alone longest."""
+    pair = alike if len(alike) <= 2 else rng.sample(alike, 2)
+    return min(pair, key=lambda one: (one.endpoint.in_flight, one.endpoint.used))

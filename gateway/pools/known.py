@@ -1,0 +1,58 @@
+"""What is known of one endpoint beyond its counts: the blocks it holds, how quick it is, how well we guess."""
+
+from __future__ import annotations
+
+from gateway.pools.chain import BLOCK
+from gateway.pools.held import LEAST, MOST, MOST_OF_A_POOL, Held
+from gateway.pools.learned import Hits, Scale, Speed
+from gateway.pools.reading import Reading
+
+
+class Known:
+    """Kept up to date by `look`, which is called before each pick and costs nothing while there is no new reading."""
+
+    __slots__ = ("_factor", "_reading", "_size", "held", "hits", "speed")
+
+    def __init__(self) -> None:
+        self.held = Held()
+        self.speed = Speed()
+        self.hits = Hits()
+        self._reading: Reading | None = None
+        self._factor = 1.0
+        self._size = 0
+
+    def look(self, reading: Reading | None, scale: Scale, endpoints: int) -> None:
+        """`endpoints`: how many share the room there is for all."""
+        if reading is self._reading and endpoints == self._size:
+            return
+        if reading is not None and self._reading is not None and restarted(self._reading, reading):
+            self.restarted()
+        self._reading = reading if reading is not None else self._reading
+        self._size = endpoints
+        self._fit(scale)
+
+    def restarted(self) -> None:
+        """Its cache is empty; how quick it is, it will still be."""
+        self.held.clear()
+
+    def told(self, predicted: float, cached: int, scale: Scale) -> None:
+        """Of a call of which we thought that `predicted` tokens were cached, `cached` were."""
+        change = self.hits.told(predicted, cached)
+        if change is not None:
+            self._factor = min(1.0, max(1 / 256, self._factor * change))
+            self._fit(scale)
+
+    def _fit(self, scale: Scale) -> None:
+        most, reading = float(MOST), self._reading
+        if reading is not None and reading.blocks and reading.block_tokens:
+            most = scale.size(reading.blocks * reading.block_tokens) / BLOCK
+        room = min(most * self._factor, MOST_OF_A_POOL / max(1, self._size))
+        self.held.fit(max(LEAST, int(room)))
+
+
+def restarted(before: Reading, after: Reading) -> bool:
+    """Whether its caches were emptied between two readings: it began later, or counters fell back."""
+    if before.started is not None and after.started is not None and after.started > before.started + 1.0:
+        return True
+    counters = ((before.prompt_tokens, after.prompt_tokens), (before.cached_tokens, after.cached_tokens))
+    return any(was is not None and now is not None and now < was for was, now in counters)

@@ -1,0 +1,123 @@
+"""What a pool learns from its own calls: how long a text is in tokens, how quickly an endpoint reads, how well we guess.
+
+All are means in which the newest counts most. None is ever needed: before the first call a plain guess stands in.
+"""
+
+from __future__ import annotations
+
+FIRST_BYTES = 4.0
+FIRST_RATE = 2000.0
+"""Tokens of prompt a second. Where no endpoint is known yet all are taken to be alike, so it only weighs reading against
+waiting for a slot."""
+FEWEST_TOKENS = 64
+"""Below this, the time to the first token says more of the network than of reading."""
+QUIET, BUSY = 0.3, 0.05
+"""What a measured rate counts for: with little else queued there it is the endpoint's own, else mixed with what others
+did."""
+_SHARE = 0.1
+
+
+class Mean:
+    """A mean that forgets. `value` is None until something was taken."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+
+    def take(self, new: float, share: float = _SHARE) -> None:
+        self.value = new if self.value is None else self.value + share * (new - self.value)
+
+
+class Scale:
+    """Of one provider: text and model are the same at all its endpoints, so all calls teach it together."""
+
+    __slots__ = ("_bytes", "_fresh")
+
+    def __init__(self) -> None:
+        self._bytes = Mean()
+        self._fresh = Mean()
+
+    def tokens(self, size: int) -> float:
+        """Of so many bytes."""
+        return size / (self._bytes.value or FIRST_BYTES)
+
+    def size(self, tokens: float) -> float:
+        """Bytes of so many tokens."""
+        return tokens * (self._bytes.value or FIRST_BYTES)
+
+    def counted(self, size: int, tokens: int) -> None:
+        """The engine counted so many tokens in a prompt of `size` bytes."""
+        if tokens >= FEWEST_TOKENS and size:
+            self._bytes.take(min(16.0, max(0.5, size / tokens)))
+
+    @property
+    def fresh(self) -> float:
+        """Tokens of a prompt that were in no cache, for a usual call: what one of somebody else's in a queue is taken as."""
+        return self._fresh.value or 0.0
+
+    def asked(self, fresh: float) -> None:
+        self._fresh.take(fresh)
+
+
+class Speed:
+    """Of one endpoint."""
+
+    __slots__ = ("_hold", "_rate")
+
+    def __init__(self) -> None:
+        self._rate = Mean()
+        self._hold = Mean()
+
+    @property
+    def rate(self) -> float | None:
+        """Tokens of prompt that it reads in a second."""
+        return self._rate.value
+
+    @property
+    def hold(self) -> float:
+        """Seconds from the first token of an answer to its last: how long a slot is held by a usual call."""
+        return self._hold.value or 0.0
+
+    def read(self, tokens: float, seconds: float, *, quiet: bool) -> None:
+        """It had read `tokens` (of this call, and of those before it in the queue) when `seconds` were over."""
+        if tokens >= FEWEST_TOKENS and seconds > 0:
+            self._rate.take(tokens / seconds, QUIET if quiet else BUSY)
+
+    def held(self, seconds: float) -> None:
+        self._hold.take(seconds)
+
+
+ENOUGH_CALLS = 16
+ENOUGH_TOKENS = 4096
+"""Predicted as cached, before a prediction is judged."""
+LEAST_OF_IT = 0.5
+"""If less than this much of what was predicted was cached, we believe that the endpoint keeps more than it does."""
+WELL = 0.8
+
+
+class Hits:
+    """Of one endpoint: tokens that we thought were in its cache, and tokens that were. An engine that never told of any
+    teaches nothing: most have to be asked to tell, by a flag."""
+
+    __slots__ = ("_calls", "cached", "predicted", "tells")
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self.predicted = 0.0
+        self.cached = 0.0
+        self.tells = False
+
+    def told(self, predicted: float, cached: int) -> float | None:
+        """What the room of our memory of it should be multiplied by; None while there is too little to say so."""
+        self.tells = self.tells or cached > 0
+        if not self.tells:
+            return None
+        self._calls += 1
+        self.predicted += predicted
+        self.cached += cached
+        if self._calls < ENOUGH_CALLS or self.predicted < ENOUGH_TOKENS:
+            return None
+        share = self.cached / self.predicted
+        self._calls, self.predicted, self.cached = 0, 0.0, 0.0
+        return 0.5 if share < LEAST_OF_IT else 1.25 if share >= WELL else None

@@ -1,0 +1,116 @@
+"""One call at one endpoint: counted from the pick to its end, whatever ends it, and learned from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.clock import Clock
+from gateway.pools.cost import Estimate
+from gateway.pools.learned import Scale
+
+if TYPE_CHECKING:
+    from gateway.pools.endpoint import Endpoint
+
+FAILED_WAIT = 5.0
+"""Seconds that a call counts as having waited when it failed: one that fails fast must not look like a quick one."""
+QUIET = 0.25
+"""Of a prompt's own tokens: if less than this is to be read before it, the wait is its own."""
+
+
+class Lease:
+    """Made by `Endpoints.lease`. Its wait is measured until `answered`; it is counted until `end`, which may come more
+    than once and counts once."""
+
+    __slots__ = (
+        "_cached", "_clock", "_expected", "_first", "_open", "_prompt", "_quiet", "_scale", "_since", "_size",
+        "endpoint", "expires", "rule",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        clock: Clock,
+        open_: set[Lease],
+        expires: int,
+        rule: str,
+        expected: Estimate | None = None,
+        scale: Scale | None = None,
+        size: int = 0,
+    ) -> None:
+        """`open_`: all leases of the pool that have not ended. `size`: bytes of the prompt that `expected` is for."""
+        self.endpoint = endpoint
+        self.expires = expires
+        """When it is ended for whoever forgot to; nanoseconds of the clock."""
+        self.rule = rule
+        self._clock = clock
+        self._open = open_
+        self._expected = expected
+        self._scale = scale
+        self._size = size
+        self._since = clock.now()
+        self._first: int | None = None
+        self._prompt = 0
+        self._cached: int | None = None
+        self._quiet = expected is not None and expected.queued <= QUIET * expected.fresh
+        open_.add(self)
+        endpoint.begin(expected.fresh if expected is not None else 0.0)
+
+    @property
+    def picked(self) -> str:
+        """Why this endpoint, in a few words and numbers: `prefix 812/1024 tok, queue 0 tok, 0.11 s`."""
+        told = self._expected
+        if told is None:
+            return self.rule
+        return (
+            f"{self.rule} {told.matched:.0f}/{told.prompt:.0f} tok, queue {told.queued:.0f} tok, {told.wait:.2f} s"
+            + (", reading stale" if told.stale else "")
+        )
+
+    def answered(self) -> None:
+        """The first content is here: its prompt was read."""
+        if self._first is not None or self not in self._open:
+            return
+        now = self._first = self._clock.now()
+        self.endpoint.read(self._fresh())
+        self.endpoint.waited(now, (now - self._since) / 1e9)
+
+    def usage(self, prompt: int, cached: int | None) -> None:
+        """What the engine counted. `cached`: tokens of the prompt that were in its cache; None: it does not say. May come
+        more than once; the last one counts, at the end."""
+        self._prompt, self._cached = prompt, cached
+
+    def end(self, ok: bool | None) -> None:
+        """However the call ended. `ok` as for `Endpoint.end`."""
+        if self not in self._open:
+            return
+        self._open.discard(self)
+        endpoint, now = self.endpoint, self._clock.now()
+        if self._first is None:
+            endpoint.read(self._fresh())
+            seconds = (now - self._since) / 1e9
+            if ok is False:
+                endpoint.waited(now, max(FAILED_WAIT, seconds))
+            elif seconds > endpoint.expected(now):  # given up: it would have taken longer than that
+                endpoint.waited(now, seconds)
+        else:
+            self._learn(now, whole=ok is True)
+        endpoint.end(self._clock, ok)
+
+    def _fresh(self) -> float:
+        return self._expected.fresh if self._expected is not None else 0.0
+
+    def _learn(self, now: int, *, whole: bool) -> None:
+        expected, scale = self._expected, self._scale
+        if expected is None or scale is None or self._first is None:
+            return
+        known = self.endpoint.known
+        fresh = expected.fresh
+        if self._prompt:
+            scale.counted(self._size, self._prompt)
+            if self._cached is not None:
+                known.told(expected.matched, self._cached, scale)
+                if known.hits.tells:
+                    fresh = float(max(0, self._prompt - self._cached))
+        known.speed.read(expected.queued + fresh, (self._first - self._since) / 1e9, quiet=self._quiet)
+        if whole:
+            known.speed.held((now - self._first) / 1e9)
