@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.core.events import ChoiceFinished, Event, Reasoning, Started, Text, ToolCall, Unknown, Usage
-from gateway.dialects.anthropic_calls import CallOrder
 from gateway.dialects.anthropic_extra import stop_of, unwrap, usage_object
 from gateway.dialects.anthropic_unknown import tool_input
+from gateway.dialects.call_order import CallOrder
 
 Wire = dict[str, Any]
 """One stream event, as JSON says it."""

@@ -9,6 +9,7 @@ from gateway.core.errors import GatewayFault
 from gateway.core.events import ChoiceFinished, Event, Reasoning, Started, Text, ToolCall, Unknown, Usage
 from gateway.core.request import Body
 from gateway.dialects import openai_extra
+from gateway.dialects.call_order import CallOrder
 from gateway.dialects.responses_extra import unwrap, usage_object
 from gateway.dialects.responses_items import TEXT_DELTAS, CallItem, Item, MessageItem, ReasoningItem, Wire, item_of
 
@@ -38,6 +39,7 @@ class ResponseWriter:
         self._said: MessageItem | ReasoningItem | None = None
         """The item that takes text now."""
         self._calls: dict[int, CallItem] = {}
+        self._order = CallOrder()
         self._open: list[Item] = []
         self._done: dict[int, Wire] = {}
         self._next = 0
@@ -89,7 +91,10 @@ class ResponseWriter:
             if self._said is item:
                 self._said = None
         elif index in self._following and kind in TEXT_DELTAS:
-            self._following[index].add(wire["delta"])
+            item = self._following[index]
+            item.add(wire["delta"])
+            if isinstance(item, CallItem):
+                self._order.told(ToolCall(list(self._calls.values()).index(item), wire["delta"]))
 
     # --- writing
 
@@ -103,10 +108,11 @@ class ResponseWriter:
 
     def finish(self) -> list[Wire]:
         """Everything up to the end of a whole answer."""
+        out: list[Wire] = []
+        self._tools(self._order.rest(), out)
         reason = _INCOMPLETE.get(self._finish)
-        return self._end(
-            "incomplete" if reason else "completed", {"incomplete_details": {"reason": reason}} if reason else {}
-        )
+        fields = {"incomplete_details": {"reason": reason}} if reason else {}
+        return self._numbered(out) + self._end("incomplete" if reason else "completed", fields)
 
     def block(self, told: Mapping[str, Any]) -> list[Wire]:
         """The ending of an answer that a check stopped. `told` stands beside it."""
@@ -139,6 +145,10 @@ class ResponseWriter:
         return wires
 
     def _write(self, event: Event, out: list[Wire]) -> None:
+        if type(event) is ToolCall:
+            self._tools(self._order.take(event), out)
+            return
+        self._tools(self._order.rest(), out)
         match event:
             case Started():
                 self._head["created_at"] = event.created or self._head["created_at"]
@@ -150,8 +160,6 @@ class ResponseWriter:
                 out.append(self._said.add(event.text))  # type: ignore[union-attr]
             case Reasoning():
                 self._think(event, unwrap(event.extra), out)
-            case ToolCall():
-                self._call(event, out)
             case Unknown():
                 self._unknown(unwrap(event.fields), out)
             case ChoiceFinished():
@@ -201,6 +209,10 @@ class ResponseWriter:
         self._open.remove(item)
         out.extend(item.end(status))
         self._done[item.index] = item.item(status)
+
+    def _tools(self, pieces: Sequence[ToolCall], out: list[Wire]) -> None:
+        for piece in pieces:
+            self._call(piece, out)
 
     def _call(self, event: ToolCall, out: list[Wire]) -> None:
         call = self._calls.get(event.call)

@@ -105,7 +105,8 @@ def test_anthropic_can_be_asked_too() -> None:
 
 
 def test_mixed_pieces_of_two_calls_come_apart() -> None:
-    """Pieces of parallel calls that come mixed go each to its own item; every item is done before the end."""
+    """Pieces of parallel calls that come mixed go each to its own item, one item after the other, as OpenAI sends them; every
+    item is done before the end."""
     frames = [
         Frame((STARTED, Reasoning("think"), Text("say"))),
         Frame((ToolCall(0, '{"a"', "c1", "f"), ToolCall(1, "{", "c2", "g"))),
@@ -120,7 +121,29 @@ def test_mixed_pieces_of_two_calls_come_apart() -> None:
     assert last["response"]["output"] == done
     assert [item["type"] for item in done] == ["reasoning", "message", "function_call", "function_call"]
     assert [item.get("arguments") for item in done[2:]] == ['{"a":1}', "{}"]
+    deltas = [(wire["output_index"], wire["delta"]) for wire in wires if wire["type"].endswith("arguments.delta")]
+    assert deltas == [(2, '{"a"'), (2, ":1}"), (3, "{"), (3, "}")]
     assert last["response"]["usage"]["total_tokens"] == 7
+
+
+def test_calls_one_after_the_other_are_not_held_back() -> None:
+    """A call whose arguments are whole is over when the next begins, which is then sent as it comes."""
+    made = outlet()
+    made.push(Frame((STARTED, ToolCall(0, '{"a":1}', "c1", "f"))))
+    assert [
+        wire["delta"] for wire in payloads(made.push(Frame((ToolCall(1, "{", "c2", "g"),)))) if "delta" in wire
+    ] == ["{"]
+
+
+def test_pieces_that_waited_come_before_what_follows() -> None:
+    """Text after mixed calls comes after all of them."""
+    frames = [
+        Frame((STARTED, ToolCall(0, "{", "c1", "f"), ToolCall(1, "{", "c2", "g"), ToolCall(0, "}"), ToolCall(1, "}"))),
+        Frame((Text("so"), ChoiceFinished("stop"), Finished())),
+    ]
+    output = payloads(write(outlet(), frames))[-1]["response"]["output"]
+    assert [item["type"] for item in output] == ["function_call", "function_call", "message"]
+    assert [item["arguments"] for item in output[:2]] == ["{}", "{}"]
 
 
 def test_streamed_and_not_say_the_same() -> None:

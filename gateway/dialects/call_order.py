@@ -1,4 +1,5 @@
-"""Tool calls put one after the other, as Anthropic's blocks are; OpenAI's fragments of several calls may alternate.
+"""Tool calls put one after the other, as Anthropic's blocks and the items of Responses are; fragments of several calls may
+alternate in OpenAI's chat.
 
 A call whose arguments are whole JSON is taken to be over when another begins, so servers that send one call after the
 other, as nearly all do, are streamed piece by piece. Otherwise pieces of the others wait until the answer goes on.
