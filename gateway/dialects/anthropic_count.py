@@ -11,6 +11,7 @@ from gateway.core.events import Blocked, Event, Finished, Frame, Started
 from gateway.core.exchange import Exchange
 from gateway.dialects.anthropic_errors import error_body
 from gateway.dialects.anthropic_extra import NAME, unwrap
+from gateway.dialects.counted import count_of, counted
 from gateway.dialects.json_codec import encode
 
 PATH = "/messages/count_tokens"
@@ -20,7 +21,7 @@ def read_count(body: dict[str, Any]) -> Sequence[Event]:
     """No `Usage`: a count costs nothing and its tokens are nobody's yet."""
     if type(body["input_tokens"]) is not int:
         raise ValueError("input_tokens is no whole number")
-    return (Started("", "", 0, {NAME: body}), Finished())
+    return (Started("", "", 0, {NAME: body, **counted(body["input_tokens"])}), Finished())
 
 
 class CountOutlet:
@@ -35,10 +36,11 @@ class CountOutlet:
         self._fields: dict[str, Any] = {}
 
     def push(self, frame: Frame) -> bytes:
-        self._raw = frame.raw or self._raw
+        if frame.raw is not None and frame.dialect == NAME:
+            self._raw = frame.raw
         for event in frame.events:
             if type(event) is Started:
-                self._fields = unwrap(event.extra)
+                self._fields = unwrap(event.extra) or count_of(event.extra)
         return b""
 
     def finish(self) -> bytes:

@@ -19,6 +19,8 @@ def from_neutral(neutral: Neutral) -> Body:
     """Raises `Untranslatable`. `max_tokens` is left out when the client did not say it; the caller fills it in."""
     messages = [{"role": turn.role, "content": _content(turn.parts)} for turn in neutral.turns if turn.parts]
     body: Body = {"model": "", "messages": messages}
+    if neutral.n > 1:
+        raise untranslatable(neutral.called("n"))
     if neutral.max_tokens is not None:
         body["max_tokens"] = neutral.max_tokens
     if len(neutral.system) == 1:

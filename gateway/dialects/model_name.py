@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from gateway.dialects.json_codec import decode, encode
 
-_KEY = b'"model"'
-
 
 class ModelName:
-    """Rewrites the top-level `model` of JSON objects of one answer.
+    """Rewrites the top-level `model` (or another `field`) of JSON objects of one answer.
 
     The cheap way is taken only when it is certain: the key is spelled exactly once in the whole object, and it is
     followed by the upstream's name. Inside a JSON string a quote is always escaped, so neither can be part of a text.
@@ -16,10 +14,12 @@ class ModelName:
     and encoded again, which keeps every field and its order.
     """
 
-    __slots__ = ("_alias", "_alias_json", "_patterns", "_upstream")
+    __slots__ = ("_alias", "_alias_json", "_field", "_key", "_patterns", "_upstream")
 
-    def __init__(self, alias: str) -> None:
+    def __init__(self, alias: str, field: str = "model") -> None:
         self._alias = alias
+        self._field = field
+        self._key = encode(field)
         self._alias_json = encode(alias)
         self._upstream: str | None = None
         self._patterns: list[tuple[bytes, bytes]] = []
@@ -32,13 +32,13 @@ class ModelName:
             self._learn(upstream)
         for pattern, replacement in self._patterns:
             at = raw.find(pattern)
-            if at >= 0 and raw.find(_KEY, at + 1) < 0 and raw.find(_KEY, 0, at) < 0:
+            if at >= 0 and raw.find(self._key, at + 1) < 0 and raw.find(self._key, 0, at) < 0:
                 return raw[:at] + replacement + raw[at + len(pattern) :]
         body = decode(raw)
-        body["model"] = self._alias
+        body[self._field] = self._alias
         return encode(body)
 
     def _learn(self, upstream: str) -> None:
         name = encode(upstream)
         self._upstream = upstream
-        self._patterns = [(_KEY + gap + name, _KEY + gap + self._alias_json) for gap in (b":", b": ")]
+        self._patterns = [(self._key + gap + name, self._key + gap + self._alias_json) for gap in (b":", b": ")]

@@ -92,6 +92,8 @@ class Neutral(msgspec.Struct, kw_only=True):
     tools: list[Tool] = []
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
+    n: int = 1
+    """How many answers."""
     max_tokens: int | None = None
     stop: list[str] = []
     user: str = ""

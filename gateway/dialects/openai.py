@@ -11,6 +11,7 @@ from gateway.core.plan import Target
 from gateway.core.ports import Call, Inlet, Outlet
 from gateway.core.request import Body, Operation, Request
 from gateway.dialects import params as table
+from gateway.dialects.answers import answers
 from gateway.dialects.json_codec import encode
 from gateway.dialects.neutral import Neutral, no_operation
 from gateway.dialects.openai_bodies import read_chat, read_completion, read_embeddings
@@ -107,9 +108,8 @@ class OpenAI:
         whole = _whole_chat if chat else _whole_completion
         if not stream:
             return whole()
-        n = request.body.get("n") if request.dialect == NAME else None
         read_choice, writer = (read_chat_choice, ChatWriter) if chat else (read_text_choice, TextWriter)
-        return StreamInlet(read_choice, writer.wire_object, whole, n if type(n) is int else 1)
+        return StreamInlet(read_choice, writer.wire_object, whole, answers(request))
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayFault:
         return fault_of(status, headers, body)

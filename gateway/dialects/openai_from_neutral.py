@@ -24,6 +24,8 @@ def from_neutral(neutral: Neutral) -> Body:
         if name not in _PARAMS:
             raise untranslatable(neutral.called(name))
         body[name] = value
+    if neutral.n > 1:
+        body["n"] = neutral.n
     if neutral.max_tokens is not None:
         body["max_tokens"] = neutral.max_tokens
     if neutral.stop:

@@ -23,14 +23,14 @@ _PARAMS = ("temperature", "top_p", "top_k", "seed", "frequency_penalty", "presen
 _HANDLED = frozenset(
     {
         *_PARAMS, "model", "messages", "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls",
-        "max_tokens", "max_completion_tokens", "stop", "user", "safety_identifier", "reasoning_effort",
+        "n", "max_tokens", "max_completion_tokens", "stop", "user", "safety_identifier", "reasoning_effort",
         "response_format",
     }
 )  # fmt: skip
 _HINTS = frozenset({"prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "service_tier", "metadata"})
 """Cost, speed and bookkeeping at OpenAI; the answer is the same without them."""
 _NOTHING: dict[str, Any] = {
-    "n": 1, "logprobs": False, "top_logprobs": 0, "logit_bias": {}, "store": False, "modalities": ["text"],
+    "logprobs": False, "top_logprobs": 0, "logit_bias": {}, "store": False, "modalities": ["text"],
     "frequency_penalty": 0, "presence_penalty": 0, "reasoning_effort": "none", "functions": [],
 }  # fmt: skip
 """Values that ask for what happens anyway."""
@@ -45,6 +45,7 @@ def to_neutral(body: Body) -> Neutral:
             raise untranslatable(name)
     neutral = Neutral(
         names={"effort": "reasoning_effort"},
+        n=body.get("n") or 1,
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
         user=str(body.get("safety_identifier") or body.get("user") or ""),
         parallel_tool_calls=body.get("parallel_tool_calls"),

@@ -10,11 +10,18 @@ from gateway.core.request import Body
 
 def dropped(body: Body, params: Mapping[str, Any]) -> Body:
     """The body without the fields the table drops. Done before translation, so that dropping a field is how an operator
-    allows a request that could not be translated with it."""
+    allows a request that could not be translated with it. `generationConfig.topK` names a field of an object."""
     drop = params.get("drop")
-    if not drop or not any(name in body for name in drop):
+    if not drop:
         return body
-    return {name: value for name, value in body.items() if name not in drop}
+    for name in drop:
+        outer, _, inner = name.partition(".")
+        holder = body.get(outer)
+        if not inner and outer in body:
+            body = {field: value for field, value in body.items() if field != outer}
+        elif inner and type(holder) is dict and inner in holder:
+            body = {**body, outer: {field: value for field, value in holder.items() if field != inner}}
+    return body
 
 
 def apply(body: Body, params: Mapping[str, Any]) -> None:

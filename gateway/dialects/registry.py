@@ -7,9 +7,10 @@ from types import MappingProxyType
 
 from gateway.core.ports import Dialect
 from gateway.core.request import Body
-from gateway.dialects import anthropic_to_neutral, openai_to_neutral, responses_to_neutral
+from gateway.dialects import anthropic_to_neutral, gemini_to_neutral, openai_to_neutral, responses_to_neutral
 from gateway.dialects.anthropic import Anthropic
 from gateway.dialects.converse import Converse
+from gateway.dialects.gemini import Gemini
 from gateway.dialects.neutral import Neutral
 from gateway.dialects.openai import OpenAI
 from gateway.dialects.responses import Responses
@@ -20,6 +21,7 @@ def _readers() -> Mapping[str, Callable[[Body], Neutral]]:
         OpenAI.name: openai_to_neutral.to_neutral,
         Anthropic.name: anthropic_to_neutral.to_neutral,
         Responses.name: responses_to_neutral.to_neutral,
+        Gemini.name: gemini_to_neutral.to_neutral,
     }
 
 
@@ -31,5 +33,5 @@ def upstream_dialects() -> Mapping[str, Dialect]:
 def dialects() -> Mapping[str, Dialect]:
     """One stateless codec for each dialect that clients speak; every one can say what a client of any other asked for."""
     readers = _readers()
-    found: tuple[Dialect, ...] = (OpenAI(readers), Anthropic(readers), Responses())
+    found: tuple[Dialect, ...] = (OpenAI(readers), Anthropic(readers), Responses(), Gemini(readers))
     return MappingProxyType({dialect.name: dialect for dialect in found})

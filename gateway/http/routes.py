@@ -16,6 +16,7 @@ from gateway.core.request import Operation
 from gateway.http.asgi import Headers, Receive, Scope, Send
 from gateway.http.edge import Edge
 from gateway.http.protocol import Rejected
+from gateway.http.query import KEY_HEADER, with_key
 
 # path below the dialect's roots, dialect, operation
 EXCHANGES: tuple[tuple[str, str, Operation], ...] = (
@@ -33,8 +34,12 @@ ROOTS: Mapping[str, tuple[str, ...]] = {
     "openai": ("/v1", "", "/openai/v1"),
     "anthropic": ("/v1", "/anthropic/v1"),
     "responses": ("/v1", "", "/openai/v1"),
+    "gemini": ("/v1beta", "/gemini/v1beta", "/gemini/v1"),
 }
-"""SDKs differ in whether `base_url` ends in `/v1`, so both are answered."""
+"""SDKs differ in whether `base_url` ends in `/v1`, so both are answered. Gemini's calls are taken in `http.gemini`."""
+
+_STARTS = (("/anthropic", "anthropic"), ("/openai", "openai"), ("/gemini", "gemini"), ("/v1beta", "gemini"))
+_SPEAKS = {b"anthropic-version": "anthropic", KEY_HEADER: "gemini"}
 
 Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -62,7 +67,7 @@ def model_routes(
     def answer(request: Request[Any, Any, Any], wanted: str) -> Response[bytes]:
         dialect = _dialect_of(request.scope, dialects)
         try:
-            names = aliases(list(request.scope["headers"]))
+            names = aliases(with_key(request.scope))
             if wanted and wanted not in names:
                 raise UnknownModel(
                     f"The model {wanted[:128]!r} does not exist or this key may not use it.", param="model"
@@ -87,10 +92,15 @@ def model_routes(
 
 
 def _dialect_of(scope: Mapping[str, Any], dialects: Mapping[str, Dialect]) -> Dialect:
-    """Anthropic's clients name their API version on every call; that is how one path serves both lists."""
-    speaks = any(name == b"anthropic-version" for name, _ in scope["headers"])
-    named = "anthropic" if speaks or scope["path"].startswith("/anthropic") else "openai"
-    return dialects.get(named) or dialects["openai"]
+    """By the path; else Anthropic's clients name their API version on every call, and Google's their key: that is how one
+    path serves all lists."""
+    for start, named in _STARTS:
+        if scope["path"].startswith(start):
+            return dialects[named]
+    for name, _ in scope["headers"]:
+        if name in _SPEAKS:
+            return dialects[_SPEAKS[name]]
+    return dialects["openai"]
 
 
 def _serve(edge: Edge, dialect: str, operation: Operation) -> Handle:

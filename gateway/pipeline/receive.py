@@ -18,6 +18,9 @@ MOST_DEPTH = 128
 """Levels of lists and objects in a body. Nothing that models take is near it; encoders and walkers further on recurse,
 and the interpreter's own limit would end them in places where it looks like a fault of ours."""
 
+TOLD_BY_PATH: Key[Body] = Key("told by path")
+"""Fields of the request that its URL tells and not its body: they are laid over the body before the dialect reads it."""
+
 _DECODER = msgspec.json.Decoder(dict)
 
 
@@ -80,5 +83,9 @@ class Receive:
         data = await exchange.read_body()
         if not data:
             raise BadRequest("The request body is empty; send a JSON object.", code="invalid_json")
-        exchange.request = self._dialects[exchange.dialect].read(exchange.operation, decode(data))
+        body = decode(data)
+        told = exchange.facts.get(TOLD_BY_PATH)
+        if told is not None:
+            body.update(told)
+        exchange.request = self._dialects[exchange.dialect].read(exchange.operation, body)
         return None

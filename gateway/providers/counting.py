@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from gateway.core.events import Finished, Frame, Started
 from gateway.core.request import Request
 from gateway.core.tokens import estimate
+from gateway.dialects.counted import COUNT
 
 
 class CountedHere:
@@ -17,8 +18,7 @@ class CountedHere:
     upstream_id = ""
 
     def __init__(self, request: Request) -> None:
-        fields = {"input_tokens": estimate(request), "estimated": True}
-        started = Started("", "", 0, {request.dialect: fields})
+        started = Started("", "", 0, {COUNT: {"input_tokens": estimate(request), "estimated": True}})
         self._frame = Frame((started, Finished()), None, request.dialect)
 
     async def frames(self) -> AsyncIterator[Sequence[Frame]]:

@@ -72,4 +72,6 @@ PATHS = {
     ("anthropic", "chat"): "/v1/messages",
     ("anthropic", "count_tokens"): "/v1/messages/count_tokens",
     ("responses", "chat"): "/v1/responses",
+    ("gemini", "chat"): "/v1beta/models/{model}:generateContent",
+    ("gemini", "count_tokens"): "/v1beta/models/{model}:countTokens",
 }

@@ -89,6 +89,8 @@ def script(rng: random.Random, way: Way, said: dict[str, str], n: int) -> list[E
 def _unknown(dialect: str, text: str) -> dict[str, object]:
     if dialect == "anthropic":
         return {"anthropic": {"delta": {"type": "new_delta", "new": text}}}
+    if dialect == "gemini":
+        return {"gemini": {"part": {"newPart": {"new": text}}}}
     if dialect == "responses":
         return {"responses": {"item": {"type": "new_item", "id": "x", "new": text}}}
     return {"openai": {"new": text}}
