@@ -101,7 +101,7 @@ def _roomy(exchange: Exchange, plan: Plan, request: Request, config: ContextConf
         raise _overflow(request, need, plan.models[:1], config)
     kept = _kept(plan, lambda target: target.context_window is None or need <= target.context_window)
     if not kept.models:
-        kept = Plan(models=kept.overflow)
+        kept = Plan(models=kept.overflow, refused=kept.refused)
     if not kept.models:
         if told:
             raise _overflow(request, need, (*plan.models, *plan.overflow), config)
@@ -179,15 +179,15 @@ def _overflow(request: Request, need: int, models: Sequence[ModelPlan], config: 
 
 
 def _targets(plan: Plan) -> list[Target]:
-    return [target for model in (*plan.models, *plan.overflow) for target in model.targets]
+    return [target for model in (*plan.models, *plan.overflow, *plan.refused) for target in model.targets]
 
 
 def _kept(plan: Plan, good: Callable[[Target], bool]) -> Plan:
     """The plan with the targets that are good; the same object when all are."""
-    models, overflow = _models(plan.models, good), _models(plan.overflow, good)
-    if models is plan.models and overflow is plan.overflow:
+    models, overflow, refused = (_models(chain, good) for chain in (plan.models, plan.overflow, plan.refused))
+    if models is plan.models and overflow is plan.overflow and refused is plan.refused:
         return plan
-    return Plan(models=models, overflow=overflow)
+    return Plan(models=models, overflow=overflow, refused=refused)
 
 
 def _models(models: tuple[ModelPlan, ...], good: Callable[[Target], bool]) -> tuple[ModelPlan, ...]:

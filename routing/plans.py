@@ -22,6 +22,7 @@ class Plans:
             alias: Plan(
                 models=_chain(alias, models, lambda plan: plan.on_failure),
                 overflow=_chain(alias, models, lambda plan: plan.on_context_overflow)[1:],
+                refused=_chain(alias, models, lambda plan: plan.on_content_policy)[1:],
             )
             for alias in models
         }

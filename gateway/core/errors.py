@@ -8,6 +8,7 @@ A client that goes away is an outcome and a refusal is an answer; neither has a 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -158,6 +159,12 @@ class ContextOverflow(UpstreamRejected):
     wire = Wire(400, "invalid_request_error", "context_length_exceeded", "invalid_request_error")
 
 
+class ContentRefused(UpstreamRejected):
+    """The upstream's content filter stopped the prompt or the answer. Only `on_content_policy` models are asked next."""
+
+    wire = Wire(400, "invalid_request_error", "content_filter", "invalid_request_error")
+
+
 class UpstreamRefusedUs(GatewayFault):
     """The upstream does not accept *our* credential (401, 403). Told as 502: the client's key is fine."""
 
@@ -175,9 +182,13 @@ class UpstreamFailed(GatewayFault):
 
 
 class UpstreamTimeout(GatewayFault):
-    """Connect, first token, idle or total time-out of one attempt."""
+    """Connect, first token, idle or total time-out of one attempt: `clock` is `connect`, `ttft`, `idle` or `total`."""
 
     wire = Wire(504, "server_error", "upstream_timeout", "api_error", next_target=True)
+
+    def __init__(self, message: str, *, clock: str = "", **more: Any) -> None:
+        super().__init__(message, **more)
+        self.clock = clock
 
 
 class StreamCut(GatewayFault):

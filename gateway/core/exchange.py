@@ -78,6 +78,8 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     trace: Trace
     timeout: float
     """Seconds that the whole exchange may take."""
+    first_token: float | None = None
+    """Seconds that the caller gives each call to begin its answer, if it says; a model's own limit may be shorter."""
     started: int = 0
     """Monotonic nanoseconds, as are all times but `opened`."""
     opened: int = 0

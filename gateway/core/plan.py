@@ -62,6 +62,7 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds without content after which a second call is made beside the first; None: never."""
     on_failure: tuple[str, ...] = ()
     on_context_overflow: tuple[str, ...] = ()
+    on_content_policy: tuple[str, ...] = ()
     price: Price | None = None
 
 
@@ -71,6 +72,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ModelPlan, ...]
     overflow: tuple[ModelPlan, ...] = ()
     """Tried instead, after a `ContextOverflow`."""
+    refused: tuple[ModelPlan, ...] = ()
+    """Tried instead, when the upstream's own content filter stopped the prompt or the answer."""
 
     @property
     def alias(self) -> str:

@@ -40,7 +40,9 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     ttft: int | None = None
     """Nanoseconds from `start` to the first content event."""
     why: str = "first"
-    """`first`, `retry`, `hedge`, `fallback`, `overflow`, `guardrail`, `stale_connection`."""
+    """`first`, `retry`, `hedge`, `fallback`, `overflow`, `content_policy`, `guardrail`, `stale_connection`."""
+    cause: str = ""
+    """What made it: how the call before ended and where, or how long it had said nothing. Fixed words and names only."""
     picked: str = ""
     """Why this endpoint, where there were several: the rule, and the numbers that it went by."""
     span_id: str = ""

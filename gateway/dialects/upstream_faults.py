@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from gateway.core.errors import (
+    ContentRefused,
     ContextOverflow,
     GatewayFault,
     UpstreamFailed,
@@ -40,6 +41,12 @@ _OVERFLOW_WORDS = (
     "input is too long",
     "maximum number of tokens allowed",  # Gemini
     "must have less than",  # TGI: "`inputs` must have less than N tokens"
+)
+_FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "data_inspection_failed"})
+_FILTER_WORDS = (
+    "content management policy",  # Azure
+    "content filtering policy",  # Anthropic: "Output blocked by content filtering policy"
+    "violating our usage policy",  # OpenAI, with the code invalid_prompt
 )
 _KEY_WORDS = ("api key not valid", "api_key_invalid", "invalid api key", "incorrect api key", "api key expired")
 
@@ -112,6 +119,9 @@ def make(status: int, info: ErrorInfo, wait: float | None, *, place: str = "") -
         return ContextOverflow(_shorten(info.message) or "The prompt is longer than the model's context window.")
     if status in _REFUSED or (status in _REJECTED and _about_key(info)):
         return UpstreamRefusedUs("The upstream did not accept the gateway's own credential for it.")
+    if _filtered(status, info):
+        message = _shorten(info.message) or "The upstream's content filter stopped the request."
+        return ContentRefused(message, param=info.param or None, code=_own_code(info))
     if status in _REJECTED:
         message = _shorten(info.message) or f"The upstream rejected the request {told}."
         return UpstreamRejected(message, param=info.param or None, code=_own_code(info))
@@ -165,6 +175,14 @@ def _overflows(status: int, info: ErrorInfo) -> bool:
         return False
     message = info.message.lower()
     return any(words in message for words in _OVERFLOW_WORDS)
+
+
+def _filtered(status: int, info: ErrorInfo) -> bool:
+    """The upstream's own content filter, and not a mistake in the request."""
+    if status not in _REJECTED:
+        return False
+    message = info.message.lower()
+    return bool({info.code, info.type} & _FILTER_CODES) or any(words in message for words in _FILTER_WORDS)
 
 
 def _about_key(info: ErrorInfo) -> bool:

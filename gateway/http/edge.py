@@ -64,6 +64,7 @@ class Edge:
             clock=self._clock,
             trace=headers.trace(given, self._sample >= 1.0 or self._rng() < self._sample),
             timeout=headers.timeout(given, limits.timeout),
+            first_token=headers.first_token(given),
         )
         dialect_of = self._dialects[dialect]
         client = Responder(exchange, dialect_of, reader, receive, send, hangup_of(scope))

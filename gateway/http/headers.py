@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gateway.core.errors import GatewayFault
 from gateway.core.exchange import CacheNote, Exchange, Trace, new_span_id, new_trace_id
@@ -15,8 +15,23 @@ RETRY_AFTER_CAP = 60.0
 
 _CREDENTIALS = ("authorization", "x-api-key", "api-key")
 _DROPPED = frozenset({*_CREDENTIALS, "cookie", "proxy-authorization"})
-_FINAL = frozenset({"insufficient_quota", "not_cached"})
+_FINAL = frozenset({"insufficient_quota", "not_cached", "upstream_authentication"})
 """Codes of faults that SDKs would retry by their status, in vain."""
+_DEADLINES = (
+    ("x-tidegate-timeout-ms", 0.001),
+    ("x-litellm-timeout", 1.0),
+    ("x-portkey-request-timeout", 0.001),
+    ("x-stainless-read-timeout", 1.0),
+    ("x-stainless-timeout", 1.0),
+)
+"""Headers that say how long the whole answer may take, and the seconds in their unit. First what was asked for on purpose,
+of us or of a gateway used before, then what SDKs announce of themselves."""
+_FIRST_TOKENS = (
+    ("x-tidegate-ttft-timeout-ms", 0.001),
+    ("x-litellm-stream-timeout", 1.0),
+    ("cf-aig-request-timeout", 0.001),
+)
+"""How long a call may take to begin its answer. Cloudflare's name says otherwise; its meaning is this one."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
@@ -53,14 +68,27 @@ def trace(headers: Mapping[str, str], sample: bool) -> Trace:
 
 def timeout(headers: Mapping[str, str], default: float) -> float:
     """The caller's deadline in seconds: its own header, or the time-out its SDK announces. Never above `default`."""
-    for name, scale in (("x-tidegate-timeout-ms", 0.001), ("x-stainless-read-timeout", 1.0)):
-        try:
-            seconds = float(headers[name]) * scale
-        except (KeyError, ValueError):
-            continue
-        if math.isfinite(seconds) and seconds > 0:
-            return min(default, seconds)
-    return default
+    asked = _seconds(headers, _DEADLINES)
+    return default if asked is None else min(default, asked)
+
+
+def first_token(headers: Mapping[str, str]) -> float | None:
+    """How many seconds the caller gives each upstream to begin its answer; None: it does not say."""
+    return _seconds(headers, _FIRST_TOKENS)
+
+
+def _seconds(headers: Mapping[str, str], names: Sequence[tuple[str, float]]) -> float | None:
+    """Of the first name with a number that makes sense."""
+    for name, scale in names:
+        given = headers.get(name)
+        if given is not None:
+            try:
+                seconds = float(given) * scale
+            except ValueError:
+                continue
+            if math.isfinite(seconds) and seconds > 0:
+                return seconds
+    return None
 
 
 def told(exchange: Exchange) -> Headers:

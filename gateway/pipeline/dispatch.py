@@ -11,11 +11,12 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gateway.core.answer import Answer
-from gateway.core.errors import ContextOverflow, GatewayFault, Internal, Unavailable
-from gateway.core.events import Blocked, Remedy
+from gateway.core.errors import ContentRefused, GatewayFault, Internal, Unavailable, UpstreamTimeout
+from gateway.core.events import Blocked, Frame, Remedy
 from gateway.core.exchange import Exchange
 from gateway.core.plan import ModelPlan, Target
 from gateway.core.ports import Upstream
+from gateway.pipeline.chain import Chain
 from gateway.pipeline.delivery import Delivery
 from gateway.pipeline.hedge import Allowance, race
 from gateway.pipeline.remedies import Remedies
@@ -46,31 +47,19 @@ class Dispatcher:
         answer that a check stopped, with nothing to be done about it, ends in `delivery.blocked`."""
         plan = exchange.plan
         assert plan is not None, "the planner runs before dispatch"
-        run = _Run(exchange, delivery)
-        models: Sequence[ModelPlan] = plan.models
-        overflowed = False
-        why = "first"
-        at = 0
-        while at < len(models):
-            run.more = at + 1 < len(models)
-            ended = await self._try_model(run, models[at], why)
+        run = _Run(exchange, delivery, Chain(plan))
+        while (model := run.chain.model) is not None:
+            ended = await self._try_model(run, model)
             if ended is None:
                 return None
-            if isinstance(ended, Remedy):
-                if ended.kind != "fallback":
-                    return run.remedies.instead(ended)
-                why = "guardrail"
-            elif isinstance(ended, ContextOverflow) and plan.overflow and not overflowed and not delivery.committed:
-                models, at, overflowed, why = plan.overflow, 0, True, "overflow"
-                continue
-            elif delivery.committed or not ended.wire.next_target or not run.more:
+            if isinstance(ended, Remedy) and ended.kind != "fallback":
+                return run.remedies.instead(ended)
+            if not run.goes_on(ended):
+                assert isinstance(ended, GatewayFault), "a check asks for another model only where there is one"
                 return run.given_up(ended)
-            elif why != "overflow":
-                why = "fallback"
-            at += 1
         raise Unavailable("No upstream is configured for this model.")
 
-    async def _try_model(self, run: _Run, model: ModelPlan, why: str) -> GatewayFault | Remedy | None:
+    async def _try_model(self, run: _Run, model: ModelPlan) -> GatewayFault | Remedy | None:
         """Up to `attempts` tries over one model's targets, and those that checks ask for. A remedy is one that goes beyond
         this model; None: there is an answer, or it was stopped for good."""
         targets = self._order(model.targets)
@@ -80,13 +69,16 @@ class Dispatcher:
             budget = min(budget, len(targets))
         tries = guarded = 0
         twice = False
+        why, cause = run.chain.why, run.chain.cause
         fault: GatewayFault | None = None
         while tries < max(1, budget):
             before = len(exchange.attempts)
             turn = (tries + guarded) % len(targets)
-            ended = await self._attempt(run, model, [*targets[turn:], *targets[:turn]], why, twice=twice)
+            run.why, run.cause = why, cause
+            ended = await self._attempt(run, model, [*targets[turn:], *targets[:turn]], twice=twice)
             if ended is None:
                 return None
+            cause = run.cause_of(ended)
             if isinstance(ended, Remedy):
                 if ended.kind not in ("retry", "hedge"):
                     return ended
@@ -124,12 +116,12 @@ class Dispatcher:
         return [first, *(target for target in targets if target is not first)]
 
     async def _attempt(
-        self, run: _Run, model: ModelPlan, targets: Sequence[Target], why: str, *, twice: bool
+        self, run: _Run, model: ModelPlan, targets: Sequence[Target], *, twice: bool
     ) -> GatewayFault | Remedy | None:
         """One call of the first target, and perhaps a hedge at the next; with `twice`, both at once. Every way out of it
         leaves an entry for each call in `exchange.attempts`, and closed replies."""
         exchange, delivery = run.exchange, run.delivery
-        trial = self._trial(run, model, targets[0], why)
+        trial = self._trial(run, model, targets[0], run.why, run.cause)
         exchange.served_model, exchange.calling, exchange.revealed = model.alias, trial.target, trial.revealed
         delivery.begin(trial.seen)
         outcome = "cancelled"
@@ -152,12 +144,12 @@ class Dispatcher:
             exchange.calling = None
         return remedy
 
-    def _trial(self, run: _Run, model: ModelPlan, target: Target, why: str) -> Trial:
+    def _trial(self, run: _Run, model: ModelPlan, target: Target, why: str, cause: str) -> Trial:
         exchange, provider = run.exchange, target.provider
         turn = sum(attempt.provider == provider for attempt in exchange.attempts)
         calling = exchange.calling
         turn += calling is not None and calling.provider == provider
-        return Trial(exchange, model, target, self._upstreams[provider], why, run.delivery.cost, turn)
+        return Trial(exchange, model, target, self._upstreams[provider], why, cause, run.delivery.cost, turn)
 
     async def _raced(self, run: _Run, model: ModelPlan, first: Trial, targets: Sequence[Target], twice: bool) -> Trial:
         """With `twice` a check wants it: at once, and not out of the allowance."""
@@ -168,7 +160,10 @@ class Dispatcher:
         def another() -> Trial | None:
             if not twice and not allowance.take():
                 return None
-            return self._trial(run, model, targets[1 % len(targets)], "guardrail" if twice else "hedge")
+            target = targets[1 % len(targets)]
+            if twice:
+                return self._trial(run, model, target, "guardrail", run.cause)
+            return self._trial(run, model, target, "hedge", f"no content after {after:g} s")
 
         after = 0.0 if twice else model.hedge_after
         assert after is not None, "only models with `hedge` are raced without a check"
@@ -186,6 +181,8 @@ class Dispatcher:
             await trial.open()
             run.exchange.waited += run.exchange.clock.now() - asked
         for batch in trial.lead:
+            if run.minds_filters:
+                await run.look(trial, batch)
             await delivery.push(batch)
             if delivery.over:
                 break
@@ -207,6 +204,8 @@ class Dispatcher:
         async for batch in trial.frames():
             if exchange.ttft is None:
                 exchange.waited += clock.now() - asked
+            if run.minds_filters:
+                await run.look(trial, batch)
             await delivery.push(batch)
             if delivery.over:
                 return
@@ -215,23 +214,46 @@ class Dispatcher:
 
 
 class _Run:
-    """One exchange under way."""
+    """One exchange under way. `why` and `cause`: of the call that is made now."""
 
-    __slots__ = ("delivery", "exchange", "more", "remedies")
+    __slots__ = ("cause", "chain", "delivery", "exchange", "minds_filters", "remedies", "why")
 
-    def __init__(self, exchange: Exchange, delivery: Delivery) -> None:
+    def __init__(self, exchange: Exchange, delivery: Delivery, chain: Chain) -> None:
         self.exchange = exchange
         self.delivery = delivery
+        self.chain = chain
         self.remedies = Remedies(exchange)
-        self.more = False
-        """The plan has another model after the one that is asked."""
+        self.why = self.cause = ""
+        self.minds_filters = chain.minds_filters
+
+    def goes_on(self, ended: GatewayFault | Remedy) -> bool:
+        """Whether there is a model to ask next; if so, it is the chain's now."""
+        if self.delivery.committed or not self.chain.on(ended, self.cause_of(ended)):
+            return False
+        self.minds_filters = self.chain.minds_filters
+        return True
+
+    def cause_of(self, ended: GatewayFault | Remedy) -> str:
+        """How the last call ended, and where."""
+        if isinstance(ended, Remedy):
+            return f"{ended.kind} asked for by a check"
+        clock = f" ({ended.clock})" if isinstance(ended, UpstreamTimeout) and ended.clock else ""
+        last = self.exchange.attempts[-1] if self.exchange.attempts else None
+        return f"{ended.name}{clock}" + (f" at {last.endpoint or last.provider}" if last is not None else "")
+
+    async def look(self, trial: Trial, batch: Sequence[Frame]) -> None:
+        """Raises `ContentRefused` for an answer that the upstream's filter ended while nothing of it is out."""
+        if self.delivery.committed or not trial.filtered(batch):
+            return
+        await trial.hear_usage()
+        raise ContentRefused("The upstream's content filter stopped the answer.")
 
     def stopped(self, blocked: Blocked, took: int) -> Remedy | None:
         """What is done about an answer that came in `took` nanoseconds; None: nothing more."""
         if self.delivery.committed:
             self.remedies.too_late(blocked)
             return None
-        return self.remedies.next(blocked, took, more=self.more)
+        return self.remedies.next(blocked, took, more=self.chain.more)
 
     def given_up(self, fault: GatewayFault) -> Answer:
         """What is told after a fault that no other call can mend. Raises it, unless a check has something to say."""

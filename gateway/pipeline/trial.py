@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
+import msgspec
+
 from gateway.core.errors import GatewayFault, Internal, StreamCut
-from gateway.core.events import Event, Failed, Frame, Text, Usage
+from gateway.core.events import ChoiceFinished, Event, Failed, Frame, Text, Usage
 from gateway.core.exchange import ANONYMOUS, Exchange, new_span_id
 from gateway.core.marking import MARK
-from gateway.core.plan import ModelPlan, Target
+from gateway.core.plan import ModelPlan, Target, Timeouts
 from gateway.core.ports import Reply, Upstream
 from gateway.core.receipt import Attempt
 from gateway.core.request import Request
 from gateway.core.reveal import REVEAL
 from gateway.pipeline.seen import CONTENT, Seen
 
+CONTENT_FILTER = "content_filter"
 USAGE_SECONDS = 0.25
 """How long the usage of an answer that was stopped at its end is waited for."""
 
@@ -27,18 +30,27 @@ class Trial:
     """`record` is called once and `close` at least once, whatever happens."""
 
     __slots__ = (
-        "_cost", "_endpoint", "_exchange", "_frames", "_model", "_picked", "_reply", "_request", "_start", "_turn", "_upstream",
-        "_why", "fault", "lead", "recorded", "revealed", "seen", "span_id", "target",
+        "_cause", "_cost", "_endpoint", "_exchange", "_frames", "_model", "_picked", "_reply", "_request", "_start", "_turn",
+        "_upstream", "_why", "fault", "lead", "recorded", "revealed", "seen", "span_id", "target",
     )  # fmt: skip
 
     def __init__(
-        self, exchange: Exchange, model: ModelPlan, target: Target, upstream: Upstream, why: str, cost: Cost, turn: int
+        self,
+        exchange: Exchange,
+        model: ModelPlan,
+        target: Target,
+        upstream: Upstream,
+        why: str,
+        cause: str,
+        cost: Cost,
+        turn: int,
     ) -> None:
-        """`turn`: how many calls of this exchange the upstream has had already."""
+        """`why` and `cause`: see `Attempt`. `turn`: how many calls of this exchange the upstream has had already."""
         self._exchange = exchange
         self._model = model
         self._upstream = upstream
         self._why = why
+        self._cause = cause
         self._cost = cost
         self._turn = turn
         self._start = exchange.elapsed()
@@ -60,7 +72,7 @@ class Trial:
         reply = self._reply = await self._upstream.open(
             self._request,
             self.target,
-            self._model.timeouts,
+            _timeouts(exchange, self._model),
             traceparent=_traceparent(exchange, self.span_id),
             headers=exchange.headers,
             affinity=_affinity(exchange),
@@ -96,6 +108,15 @@ class Trial:
     def took(self) -> int:
         """Nanoseconds since it was begun."""
         return self._exchange.elapsed() - self._start
+
+    def filtered(self, batch: Sequence[Frame]) -> bool:
+        """Whether these frames say that the upstream's own content filter ended each choice that has ended."""
+        reasons = [event.reason for frame in batch for event in frame.events if type(event) is ChoiceFinished]
+        if CONTENT_FILTER not in reasons:
+            return False
+        for frame in batch:
+            self.seen.note(frame.events)
+        return set(self.seen.finish_reasons.values()) == {CONTENT_FILTER}
 
     async def hear_usage(self) -> None:
         """Reads on for the usage of an answer that was stopped at its end: it comes last, and it is paid for."""
@@ -140,6 +161,7 @@ class Trial:
                 status=reply.status if reply else (fault.upstream_status if fault else None),
                 ttft=first - exchange.started - self._start if first is not None else None,
                 why=self._why,
+                cause=self._cause,
                 picked=self._picked,
                 span_id=self.span_id,
                 usage=seen.usage,
@@ -156,6 +178,12 @@ class Trial:
     async def close(self) -> None:
         if self._reply is not None:
             await self._reply.close()
+
+
+def _timeouts(exchange: Exchange, model: ModelPlan) -> Timeouts:
+    """The model's, but the caller may give it less time to begin."""
+    given, asked = model.timeouts, exchange.first_token
+    return given if asked is None or asked >= given.ttft else msgspec.structs.replace(given, ttft=asked)
 
 
 def _asked(exchange: Exchange, upstream: Upstream) -> tuple[Request, bool]:

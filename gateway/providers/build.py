@@ -98,6 +98,7 @@ def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig
         hedge_after=model.hedge.after if model.hedge else None,
         on_failure=tuple(model.on_failure),
         on_context_overflow=tuple(model.on_context_overflow),
+        on_content_policy=tuple(model.on_content_policy),
         price=model.price,
     )
 

@@ -122,6 +122,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     targets: list[TargetConfig]
     on_failure: list[str] = msgspec.field(default_factory=list)
     on_context_overflow: list[str] = msgspec.field(default_factory=list)
+    on_content_policy: list[str] = msgspec.field(default_factory=list)
+    """Asked instead when the provider's own content filter stops the prompt, or ends the answer before any of it is out."""
     timeouts: TimeoutsConfig = TimeoutsConfig()
     retry: RetryConfig = RetryConfig()
     hedge: HedgeConfig | None = None
@@ -249,7 +251,7 @@ def _model(
             yield f"targets[{at}].weight", "must not be negative"
     if model.targets and not any(target.weight > 0 for target in model.targets):
         yield "targets", "every weight is 0, so none could ever be chosen"
-    for field in ("on_failure", "on_context_overflow"):
+    for field in ("on_failure", "on_context_overflow", "on_content_policy"):
         for at, name in enumerate(getattr(model, field)):
             if name not in aliases:
                 yield f"{field}[{at}]", _unknown("model", name, aliases)

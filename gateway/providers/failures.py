@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.core.errors import (
+    ContentRefused,
     ContextOverflow,
     GatewayFault,
     StreamCut,
@@ -27,6 +28,7 @@ from gateway.providers.profile import ErrorRule
 
 _FAULTS: dict[str, type[GatewayFault]] = {
     "context_overflow": ContextOverflow,
+    "content_refused": ContentRefused,
     "upstream_rejected": UpstreamRejected,
     "upstream_refused_us": UpstreamRefusedUs,
     "upstream_limited": UpstreamLimited,
@@ -34,6 +36,7 @@ _FAULTS: dict[str, type[GatewayFault]] = {
 }
 _MESSAGES = {
     "context_overflow": "The prompt is longer than the model's context window.",
+    "content_refused": "The upstream's content filter stopped the request.",
     "upstream_rejected": "The upstream rejected the request.",
     "upstream_refused_us": "The upstream did not accept the gateway's own credential for it.",
     "upstream_limited": "The upstream is limiting our requests; try again later.",
@@ -45,7 +48,7 @@ def fault_of(error: HttpError, *, streaming: bool) -> GatewayFault:
     """`streaming`: the reply was an event stream under way."""
     match error:
         case ConnectTimeout():
-            return UpstreamTimeout("No connection to the upstream within the connect time-out.")
+            return UpstreamTimeout("No connection to the upstream within the connect time-out.", clock="connect")
         case ReadTimeout():
             return UpstreamTimeout("The upstream did not answer in time.")
         case ConnectFailed():

@@ -252,8 +252,8 @@ def _plain(value: str) -> bool:
 
 def _late(call: Call, timeouts: Timeouts) -> UpstreamTimeout:
     if call.stream and timeouts.ttft < timeouts.total:
-        return UpstreamTimeout(f"The upstream gave no token within {timeouts.ttft:g} s.")
-    return UpstreamTimeout(f"The upstream's answer was not whole within {timeouts.total:g} s.")
+        return UpstreamTimeout(f"The upstream gave no token within {timeouts.ttft:g} s.", clock="ttft")
+    return UpstreamTimeout(f"The upstream's answer was not whole within {timeouts.total:g} s.", clock="total")
 
 
 def _check_type(content_type: str, call: Call) -> None:

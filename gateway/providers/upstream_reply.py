@@ -155,7 +155,7 @@ class UpstreamReply:
     def _timed_out(self) -> UpstreamTimeout:
         limits = self._timeouts
         if asyncio.get_running_loop().time() >= self._ends - 0.005:
-            return UpstreamTimeout(f"The upstream's answer was not whole within {limits.total:g} s.")
+            return UpstreamTimeout(f"The upstream's answer was not whole within {limits.total:g} s.", clock="total")
         if not self._begun:
-            return UpstreamTimeout(f"The upstream gave no token within {limits.ttft:g} s.")
-        return UpstreamTimeout(f"The upstream's stream stood still for {limits.idle:g} s.")
+            return UpstreamTimeout(f"The upstream gave no token within {limits.ttft:g} s.", clock="ttft")
+        return UpstreamTimeout(f"The upstream's stream stood still for {limits.idle:g} s.", clock="idle")

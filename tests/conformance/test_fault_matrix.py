@@ -25,7 +25,9 @@ UPSTREAMS_OWN = (
     b"x-filler", b"preload", b"127.0.0.1", b"SSH-2.0", b"Traceback",
 )  # fmt: skip
 """Words of bodies and headers that are the operator's to know and nobody else's."""
-RECORDED = {"stream_cut": "cut", "upstream_rejected": "client_error", "context_overflow": "client_error"}
+REQUESTS = ("upstream_rejected", "context_overflow", "content_refused")
+"""Faults that say the request is at fault."""
+RECORDED = {"stream_cut": "cut", **dict.fromkeys(REQUESTS, "client_error")}
 """The receipt's outcome by fault; of every other fault of an upstream it is `upstream_error`."""
 
 
@@ -50,7 +52,7 @@ class Case:
     def rescued(self) -> bool:
         """Another target lives, nothing was sent, and the request itself is not at fault."""
         own = self.own
-        return self.spare and isinstance(own, Told) and own.fault not in ("upstream_rejected", "context_overflow")
+        return self.spare and isinstance(own, Told) and own.fault not in REQUESTS
 
     @property
     def expected(self) -> Ending:

@@ -64,6 +64,16 @@ async def test_a_target_that_hangs_is_replaced(talk: Converse, fault: str, strea
         await dropped(t)
 
 
+async def test_the_caller_may_give_less_time_to_begin(talk: Converse) -> None:
+    """By header: each call is given up after it, the model's own limit notwithstanding, and the next target is asked."""
+    async with talk(models=timed(fallback=True, ttft="30s", total="60s")) as t, Left(t):
+        t.upstream.sequence("m", "hang-after-headers")
+        t.spare.script("m", ["from spare"])
+        asked = t.ask("hi", stream=True, headers={"x-tidegate-ttft-timeout-ms": "150"})
+        assert (await within(0.14, 5, asked)).text == "from spare"
+        assert [a.outcome for a in (await t.receipt()).attempts] == ["upstream_timeout", "ok"]
+
+
 async def test_comments_are_no_token(talk: Converse) -> None:
     """An upstream that only keeps the connection alive gives no first token."""
     async with talk(models=timed(ttft="200ms", idle="10s", total="30s")) as t, Left(t):

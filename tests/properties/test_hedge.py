@@ -153,4 +153,4 @@ def trial_of(made: Exchange, script: Script, why: str) -> Trial:
     def cost(_usage: Any, _target: Any) -> None:
         return None
 
-    return Trial(made, PLAN, TARGET, script, why, cost, 0)
+    return Trial(made, PLAN, TARGET, script, why, "", cost, 0)

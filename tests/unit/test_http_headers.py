@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import BudgetSpent, NotCached, RateLimited
+from gateway.core.errors import BudgetSpent, NotCached, RateLimited, UpstreamRefusedUs
 from gateway.core.exchange import CacheNote
 from gateway.core.verdict import Verdict
 from gateway.http import headers
@@ -58,13 +58,40 @@ def test_a_request_id_is_plain_or_fresh(given_id: str) -> None:
 PLAIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 
+DEADLINES = {
+    "x-tidegate-timeout-ms": 0.001,
+    "x-litellm-timeout": 1.0,
+    "x-portkey-request-timeout": 0.001,
+    "x-stainless-read-timeout": 1.0,
+    "x-stainless-timeout": 1.0,
+}
+FIRST_TOKENS = {"x-tidegate-ttft-timeout-ms": 0.001, "x-litellm-stream-timeout": 1.0, "cf-aig-request-timeout": 0.001}
+
+
 @given(st.text(max_size=12) | st.floats().map(str) | st.integers().map(str), st.floats(0.001, 600))
 def test_a_deadline_is_never_more_than_the_operators(value: str, most: float) -> None:
     """Nor zero, nor negative, nor no number."""
-    for name in ("x-tidegate-timeout-ms", "x-stainless-read-timeout"):
+    for name in DEADLINES:
         seconds = headers.timeout({name: value}, most)
         assert 0 < seconds <= most
         assert math.isfinite(seconds)
+    for name in FIRST_TOKENS:
+        asked = headers.first_token({name: value})
+        assert asked is None or (asked > 0 and math.isfinite(asked))
+
+
+@pytest.mark.parametrize(("name", "unit"), DEADLINES.items())
+def test_a_deadline_is_read_in_the_unit_of_its_name(name: str, unit: float) -> None:
+    """Two seconds, as each SDK and each gateway that was used before says it."""
+    assert headers.timeout({name: f"{2 / unit:g}"}, 60) == pytest.approx(2.0)
+    assert headers.first_token({name: "2"}) is None
+
+
+@pytest.mark.parametrize(("name", "unit"), FIRST_TOKENS.items())
+def test_a_first_tokens_time_is_another_thing_than_a_deadline(name: str, unit: float) -> None:
+    """It bounds each call's silence and not the answer."""
+    assert headers.first_token({name: f"{2 / unit:g}"}) == pytest.approx(2.0)
+    assert headers.timeout({name: "2"}, 60) == 60
 
 
 def test_the_gateways_own_deadline_wins_over_the_sdks() -> None:
@@ -149,8 +176,9 @@ def test_a_wait_is_told_in_both_forms_rounded_up_and_bounded(wait: float, second
 
 
 def test_where_waiting_is_in_vain_it_is_said() -> None:
-    """A spent budget does not come back, and a cache that has no answer has none a second later."""
-    for fault in (BudgetSpent("Spent."), NotCached("Not there.")):
+    """A spent budget does not come back, a cache that has no answer has none a second later, and our own wrong credential
+    stays wrong."""
+    for fault in (BudgetSpent("Spent."), NotCached("Not there."), UpstreamRefusedUs("No.")):
         told = dict(headers.of_fault(fault))
         assert told.get(b"x-should-retry") == b"false", fault
         assert b"retry-after" not in told
