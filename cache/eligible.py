@@ -87,9 +87,11 @@ def _asks_more(request: Request, limits: Limits) -> str:
     body = request.body
     if any(body.get(name) for name in _LIVE):
         return "tools"
-    if body.get("n") not in (None, 1):
+    inner = body.get("generationConfig")
+    config = inner if isinstance(inner, dict) else {}
+    if body.get("n") not in (None, 1) or config.get("candidateCount") not in (None, 1):
         return "many_choices"
-    temperature = body.get("temperature")
+    temperature = body.get("temperature", config.get("temperature"))
     if isinstance(temperature, int | float) and temperature > limits.max_temperature:
         return "temperature"
     return ""
@@ -97,7 +99,7 @@ def _asks_more(request: Request, limits: Limits) -> str:
 
 def _turns(request: Request) -> list[Any]:
     """The conversation as it stands in the body: turns without text (a call of a tool, an image) have no slot."""
-    turns = request.body.get("messages")
+    turns = request.body.get("messages", request.body.get("contents"))
     return [turn for turn in turns if _role(turn) not in ("system", "developer")] if isinstance(turns, list) else []
 
 
@@ -109,5 +111,5 @@ def _has_company(turn: Any, slot: Slot) -> bool:
     """The question's message has other parts: an image, a file, a second text. A shape we do not know counts as such."""
     if turn is slot.holder:
         return False
-    parts = turn.get("content") if isinstance(turn, dict) else None
+    parts = turn.get("content", turn.get("parts")) if isinstance(turn, dict) else None
     return not (isinstance(parts, list) and len(parts) == 1 and parts[0] is slot.holder)

@@ -110,10 +110,16 @@ def _share(pattern: Any, text: str, enough: int) -> float:
     return 0.5 + 0.5 * (len(seen) - 1) / (enough - 1) if seen else 0.0
 
 
+def _functions(tool: Any) -> int:
+    """One entry is one tool, save where it declares several functions."""
+    declared = tool.get("functionDeclarations") if type(tool) is dict else None
+    return len(declared) if type(declared) is list else 1
+
+
 def _of_request(request: Request) -> dict[str, float]:
     wanted = needs(request)
     tools = request.body.get("tools")
-    count = len(tools) if type(tools) is list else 0
+    count = sum(map(_functions, tools)) if type(tools) is list else 0
     size = sum(len(slot.text) for slot in request.slots)
     return {
         "history": HISTORY * min(1.0, size / _LONG_HISTORY),

@@ -145,7 +145,9 @@ def _answer_tokens(request: Request, config: ContextConfig) -> int:
         value = request.body.get(name)
         if type(value) is int and value > 0:
             return value
-    return config.reserve
+    inner = request.body.get("generationConfig")
+    value = inner.get("maxOutputTokens") if type(inner) is dict else None
+    return value if type(value) is int and value > 0 else config.reserve
 
 
 def _fits(model: ModelPlan, need: int) -> bool:
@@ -167,7 +169,7 @@ def _shortened(exchange: Exchange, request: Request, model: ModelPlan, need: int
 def _overflow(request: Request, need: int, models: Sequence[ModelPlan], config: ContextConfig) -> ContextOverflow:
     reserve = _answer_tokens(request, config)
     window = max(target.context_window or 0 for model in models for target in model.targets)
-    names = ("messages", "input", "prompt")
+    names = ("messages", "input", "contents", "prompt")
     return ContextOverflow(
         f"This model's maximum context length is {window} tokens. This request needs about {need}: {need - reserve} for "
         f"what it says, by an estimate, and {reserve} for the answer. Please shorten it, or ask for a shorter answer.",

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.core.plan import Capability
 from gateway.core.request import Body, Request
-from gateway.core.tokens import turns_of
+from gateway.core.tokens import turns_field, turns_of
 
 Needs = dict[Capability, str]
 """What is needed, and the field that first says so."""
@@ -41,7 +41,20 @@ def _counts(value: Any) -> bool:
 
 
 def _sounds(value: Any) -> bool:
-    return type(value) is list and "audio" in value
+    return type(value) is list and ("audio" in value or "AUDIO" in value)
+
+
+def _json(value: Any) -> bool:
+    """Of a `generationConfig`: JSON of any shape."""
+    return type(value) is dict and value.get("responseMimeType") == "application/json" and not _shaped(value)
+
+
+def _shaped(value: Any) -> bool:
+    return type(value) is dict and bool(value.get("responseSchema") or value.get("responseJsonSchema"))
+
+
+def _budgeted(value: Any) -> bool:
+    return type(value) is int and value > 0
 
 
 SIGNS: Mapping[str, tuple[Sign, ...]] = {
@@ -69,6 +82,16 @@ SIGNS: Mapping[str, tuple[Sign, ...]] = {
         Sign(("thinking", "type"), "reasoning", _is("enabled")),
         Sign(("output_config", "effort"), "reasoning", _thinks),
     ),
+    "gemini": (
+        Sign(("tools",), "tools"),
+        Sign(("generationConfig",), "json", _json),
+        Sign(("generationConfig",), "json_schema", _shaped),
+        Sign(("generationConfig", "responseLogprobs"), "logprobs"),
+        Sign(("generationConfig", "responseModalities"), "audio", _sounds),
+        Sign(("generationConfig", "thinkingConfig", "thinkingLevel"), "reasoning", _thinks),
+        Sign(("generationConfig", "thinkingConfig", "thinkingBudget"), "reasoning", _budgeted),
+        Sign(("generationConfig", "candidateCount"), "several_answers", _several),
+    ),
 }
 """By dialect. `completions` has `logprobs` as a number, so it has a sign of its own."""
 _COMPLETIONS = (Sign(("logprobs",), "logprobs", _counts), Sign(("n",), "several_answers", _several))
@@ -83,6 +106,7 @@ PARTS: Mapping[str, Capability] = {
     "document": "files",
 }
 """Types of content parts, in any dialect: no two use one word for different things."""
+_MEDIA: Mapping[str, Capability] = {"image": "vision", "audio": "audio"}
 _PLAIN = frozenset({"text", "content"})
 """Sources of a document that are text, which every model reads."""
 
@@ -96,7 +120,7 @@ def needs(request: Request) -> Needs:
         if sign.path[0] in body and sign.holds(_at(body, sign.path)):
             found.setdefault(sign.capability, ".".join(sign.path))
     if request.operation == "chat":
-        name = "messages" if "messages" in body else "input"
+        name = turns_field(body)
         for at, turn in enumerate(turns_of(request)):
             for capability, path in _in_turn(turn):
                 found.setdefault(capability, f"{name}[{at}].{path}")
@@ -116,7 +140,7 @@ def _in_turn(turn: Any) -> Iterator[tuple[Capability, str]]:
     """What the parts of a message need, also those in the results of tools."""
     if type(turn) is not dict:
         return
-    for name in ("content", "output"):
+    for name in ("content", "output", "parts"):
         parts = turn.get(name)
         if type(parts) is not list:
             continue
@@ -128,6 +152,22 @@ def _in_turn(turn: Any) -> Iterator[tuple[Capability, str]]:
                 yield from ((found, f"{name}[{at}].{path}") for found, path in _in_result(part))
             elif type(named) is str and named in PARTS and not _plain(part):
                 yield PARTS[named], f"{name}[{at}]"
+            elif named is None and name == "parts":
+                yield from ((found, f"parts[{at}].{path}") for found, path in _in_held(part))
+
+
+def _in_held(part: Body) -> Iterator[tuple[Capability, str]]:
+    """Parts that are told by what they hold: `inlineData`, `fileData`, and those in the answer of a function."""
+    for name in ("inlineData", "fileData"):
+        held = part.get(name)
+        if type(held) is dict:
+            kind = str(held.get("mimeType")).partition("/")[0]
+            yield _MEDIA.get(kind, "files"), name
+    given = part.get("functionResponse")
+    inner = given.get("parts") if type(given) is dict else None
+    for at, one in enumerate(inner if type(inner) is list else ()):
+        if type(one) is dict:
+            yield from ((found, f"functionResponse.parts[{at}].{path}") for found, path in _in_held(one))
 
 
 def _in_result(block: Body) -> Iterator[tuple[Capability, str]]:

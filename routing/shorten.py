@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.core.copying import clone
 from gateway.core.request import Request, Slot
-from gateway.core.tokens import MEDIA_TOKENS, TURN_TOKENS, media_of, text_tokens, turns_of
+from gateway.core.tokens import MEDIA_TOKENS, TURN_TOKENS, media_of, text_tokens, turns_field, turns_of
 
 CUT = "[cut]"
 """Ends a retrieved text that was cut: no provider takes an empty one, and the model should know."""
@@ -38,7 +38,7 @@ def shorten(request: Request, too_many: float, keep: int) -> Shortened:
     gone, lost = _oldest(request, too_many, keep)
     made = clone(request)
     if gone:
-        name = "messages" if "messages" in made.body else "input"
+        name = turns_field(made.body)
         made.body[name] = [turn for at, turn in enumerate(turns_of(made)) if at not in gone]
         prefixes = {f"{name}[{at}]" for at in gone}
         made.slots = [slot for slot in made.slots if slot.path[: slot.path.find("]") + 1] not in prefixes]
@@ -54,7 +54,7 @@ def shorten(request: Request, too_many: float, keep: int) -> Shortened:
 def _oldest(request: Request, too_many: float, keep: int) -> tuple[set[int], float]:
     """The messages to leave out, whole exchanges at a time, and their tokens."""
     turns = turns_of(request)
-    name = "messages" if "messages" in request.body else "input"
+    name = turns_field(request.body)
     costs = [float(TURN_TOKENS + MEDIA_TOKENS * media_of(turn)) for turn in turns]
     for slot in request.slots:
         if slot.turn < len(turns) and slot.path.startswith(f"{name}[{slot.turn}]"):
@@ -74,7 +74,7 @@ def _groups(turns: list[Any]) -> Iterator[list[int]]:
     """Each user turn with all that follows it; what stands before the first is one by itself. Instructions are in none."""
     group: list[int] = []
     for at, turn in enumerate(turns):
-        role = turn.get("role") if type(turn) is dict else None
+        role = turn.get("role", "user" if "parts" in turn else None) if type(turn) is dict else None
         if role in _INSTRUCTIONS:
             continue
         if role == "user" and not _is_result(turn) and group:
@@ -87,8 +87,10 @@ def _groups(turns: list[Any]) -> Iterator[list[int]]:
 
 def _is_result(turn: Any) -> bool:
     """A user message that holds the results of tools goes on with the turn that called them."""
-    parts = turn.get("content")
-    return type(parts) is list and any(type(part) is dict and part.get("type") == "tool_result" for part in parts)
+    parts = turn.get("content", turn.get("parts"))
+    return type(parts) is list and any(
+        type(part) is dict and (part.get("type") == "tool_result" or "functionResponse" in part) for part in parts
+    )
 
 
 def _cut(slot: Slot, too_many: float) -> tuple[float, int]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.core.request import Request
+from gateway.core.request import Body, Request
 
 LATIN_PER_TOKEN = 3.5
 """Characters."""
@@ -31,6 +31,8 @@ MOST_TURN_TOKENS = 16
 MEDIA_TOKENS = 1600
 MEDIA = frozenset({"image", "document", "image_url", "input_image", "input_file", "file"})
 """The parts of a message that are no text, by their type."""
+_HELD_MEDIA = frozenset({"inlineData", "fileData"})
+_TURNS = ("messages", "input", "contents")
 _WIDEST = 4
 """Bytes of one character."""
 
@@ -77,15 +79,18 @@ def _encoded(tools: Any) -> bytes:
 
 def turns_of(request: Request) -> list[Any]:
     """The conversation as the body lists it; empty where the body has it in one string."""
-    turns = request.body.get("messages")
-    if turns is None:
-        turns = request.body.get("input")
+    turns = request.body.get(turns_field(request.body))
     return turns if isinstance(turns, list) else []
+
+
+def turns_field(body: Body) -> str:
+    """What the body calls the conversation."""
+    return next((name for name in _TURNS if body.get(name) is not None), _TURNS[0])
 
 
 def media_of(turn: Any) -> int:
     """Images and files of one message, also inside the results of tools. A file's text is counted too, as text."""
-    parts = turn.get("content") if isinstance(turn, dict) else None
+    parts = turn.get("content", turn.get("parts")) if isinstance(turn, dict) else None
     return _media_parts(parts) if isinstance(parts, list) else 0
 
 
@@ -94,4 +99,6 @@ def _media_parts(parts: Iterable[Any]) -> int:
     for part in parts:
         if isinstance(part, dict) and isinstance(part.get("type"), str):
             found += part["type"] in MEDIA or (media_of(part) if part["type"] == "tool_result" else 0)
+        elif isinstance(part, dict):  # parts that are told by what they hold
+            found += bool(part.keys() & _HELD_MEDIA) or media_of(part.get("functionResponse"))
     return found
