@@ -21,12 +21,12 @@ from gateway.pools.placement import cap, first
 if TYPE_CHECKING:
     from gateway.pools.endpoint import Endpoint
 
-NEAR = 1.05
-"""Estimates that differ by less say nothing."""
+NEAR = 0.05
+"""Of the shortest wait: estimates that differ by less say nothing."""
 COLD = 0.2
 """A match of less than this share of the prompt is no reason to pile prompts up in one cache: ..."""
-NEAR_COLD = 1.25
-"""... then estimates count as alike up to this factor."""
+NEAR_COLD = 0.25
+"""... then estimates that differ by less than this share of the prompt are alike, too."""
 SLACK = 0.002
 """Seconds that never matter."""
 MOST_REMEMBERED = 4096
@@ -59,8 +59,10 @@ class ByPrefix:
         estimates = [estimate(endpoint, prefix, now, scale, usual) for endpoint in ready]
         best = min(estimates, key=lambda one: one.wait)
         longest = max(one.blocks for one in estimates)
-        near = NEAR if scale.tokens(longest * BLOCK) >= COLD * best.prompt else NEAR_COLD
-        alike = [one for one in estimates if one.wait <= best.wait * near + SLACK]
+        near = NEAR * best.wait
+        if scale.tokens(longest * BLOCK) < COLD * best.prompt:
+            near = max(near, NEAR_COLD * best.prompt / usual)
+        alike = [one for one in estimates if one.wait <= best.wait + near + SLACK]
         if len(alike) == 1:
             return best
         if not prefix.size:
