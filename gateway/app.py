@@ -28,6 +28,7 @@ from gateway.encoders import Learning, encoders
 from gateway.handover.desk import Desk
 from gateway.http.caches import cache_routes
 from gateway.http.edge import Edge, Limits
+from gateway.http.endpoints import endpoint_routes
 from gateway.http.health import Readiness, health_routes
 from gateway.http.moderations import ModerationForm, moderation_routes
 from gateway.http.protocol import Bounds
@@ -114,6 +115,7 @@ class Gateway:
         self.caches = parts.caches(config, self._secret, self._clock, self.encoders, self._base)
         router = parts.router(config, self._base, self.encoders, self._say)
         self.series = parts.series(config, self._clock, self.caches, router.intents)
+        self.pools = parts.pools(config, self.upstreams, self.caches, self._clock, self.logger)
         keys = parts.authenticator(config, self._base, self._host, self._clock, self._keys_failed)
         limiter = parts.limiter(self.caches, self._clock)
         self.aftermath = self._recorded([ChargeTokens(limiter), *recorders])
@@ -156,7 +158,7 @@ class Gateway:
             self.aftermath,
             self.caches,
             limiter,
-            self.upstreams,
+            self.pools,
             self.traces,
             self.desk,
             tools.stats,
@@ -209,10 +211,13 @@ class Gateway:
                 *exchange_routes(edge, self._dialects, self.metrics.reject),
                 *moderation_routes(moderating, openai, reject),
                 *model_routes(self._doors.visible, self._dialects, self._started, self.metrics.reject),
-                *health_routes(self.readiness, self.status.degraded, page, configuration.schema_bytes),
+                *health_routes(
+                    self.readiness, self.status.degraded, page, configuration.schema_bytes, self.pools.waiting
+                ),
                 *console_routes(self.recent, self.series, self._doors.may_watch),
                 *record_routes(self.recent, self._doors.may_watch),
                 *cache_routes(self.caches, self._doors.may_watch),
+                *endpoint_routes(self.pools, self._doors.may_watch),
             ],
             exception_handlers=error_handlers(self._dialects, self.metrics.reject),
             openapi_config=None,
@@ -244,6 +249,7 @@ class Gateway:
 
     async def start(self) -> None:
         await self.caches.start()
+        await self.pools.start()
         self._learning.start()
         await self.desk.start()
         await self.aftermath.start()
@@ -253,6 +259,7 @@ class Gateway:
         await self._learning.close()
         await self.aftermath.close()
         await self.desk.close()
+        await self.pools.stop()
         await self.caches.close()
         if self.encoders.remote is not None:
             self.encoders.remote.close()

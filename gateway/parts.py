@@ -35,7 +35,10 @@ from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.judging import RouteJudge
 from gateway.pipeline.receive import Receive
 from gateway.providers.build import plans as build_plans
+from gateway.providers.upstream import HttpUpstream
+from gateway.providers.watch import Pools
 from gateway.revisions import revisions
+from gateway.telemetry.logs import Logger
 from guardrails.kind import Tools
 from routing.build import Routers
 from routing.examples import OUT_OF_SCOPE, UNCLEAR
@@ -93,6 +96,15 @@ def authenticator(config: Config, base: Path, host: str, clock: Clock, failed: C
     if host not in configuration.LOOPBACK:
         raise ValueError(f"access.keys: missing, and {host} is not a loopback address")
     return OpenAccess()
+
+
+def pools(
+    config: Config, upstreams: Mapping[str, HttpUpstream], made: Caches, clock: Clock, logger: Logger
+) -> Pools:
+    """What watches the providers' endpoints. Drains are shared over the caches' Redis, where there is one."""
+    endpoints = {name: upstream.endpoints for name, upstream in upstreams.items()}
+    call = made.redis.call if made.redis is not None else None
+    return Pools(config.providers, endpoints, clock, logger.warning, redis=call)
 
 
 def limiter(made: Caches, clock: Clock) -> Limiter:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cache.build import Caches
 from gateway.core.ports import Limiter
 from gateway.handover.desk import Desk
 from gateway.pipeline.aftermath import Aftermath
 from gateway.pipeline.spine import Spine
-from gateway.providers.upstream import HttpUpstream
+from gateway.providers import watch_rows
+from gateway.providers.watch import Pools
 from gateway.telemetry.traces import Traces
 
 if TYPE_CHECKING:
     from gateway.embedding.remote import RemoteEmbed
 
-LABELS = {
+LABELS: dict[str, str | tuple[str, ...]] = {
     "tidegate_receipts_dropped_total": "kind",
     "tidegate_handovers_total": "outcome",
     "tidegate_breaker_open": "dependency",
@@ -29,8 +30,9 @@ LABELS = {
     "tidegate_semantic_disagreements_total": "route",
     "tidegate_semantic_unclear_total": "route",
     "tidegate_guardrail_entries": "check",
+    **watch_rows.LABELS,
 }
-"""The one label of each reading that has one."""
+"""The labels of each reading that has any."""
 
 
 _EVENTS = ("coalesced", "handovers", "led", "followed", "served", "promoted", "waited_out", "unreached", "alone")
@@ -46,7 +48,7 @@ class Status:
         aftermath: Aftermath,
         caches: Caches,
         limiter: Limiter,
-        upstreams: Mapping[str, HttpUpstream],
+        pools: Pools,
         traces: Traces | None,
         desk: Desk,
         checks: Callable[[], Stats],
@@ -54,7 +56,7 @@ class Status:
     ) -> None:
         """`checks`: `entries` and `breaker_open` of the guardrails, by name. `embed`: the provider that embeds, if any."""
         self._embed = embed
-        self._upstreams = upstreams
+        self._pools = pools
         self._traces = traces
         self._spine = spine
         self._aftermath = aftermath
@@ -74,13 +76,17 @@ class Status:
                 out[f"guardrail:{name}"] = "fails again and again, and is left alone for a while; its breaker is open"
         if self._embed is not None and self._embed.stats()["breaker_open"]:
             out["embedding"] = f"no vectors: {self._embed.trouble}; its breaker is open"
+        out |= self._pools.degraded()
         if self._limiter.degraded:
             out["limits"] = "counted in this process only: Redis is out of reach"
         if self._traces is not None and self._traces.outbox.resting:
             out["traces"] = "the collector is out of reach; spans wait, and are dropped when there is no more room"
         return out
 
-    def readings(self) -> dict[str, dict[str, float]]:
+    def readings(self) -> Mapping[str, Mapping[Any, float]]:
+        return self._pools.readings() | self._counted()
+
+    def _counted(self) -> dict[str, dict[Any, float]]:
         stats = self._caches.stats()
         return self._evidence(stats) | {
             "tidegate_inflight_requests": {"": float(self._spine.inflight)},
@@ -128,8 +134,8 @@ class Status:
         out |= {f"guardrail:{name}": s["breaker_open"] for name, s in checks.items() if "breaker_open" in s}
         if self._embed is not None:
             out["embedding"] = self._embed.stats()["breaker_open"]
-        for name, upstream in self._upstreams.items():
-            for endpoint in upstream.endpoints.all:
+        for name, pool in self._pools.all.items():
+            for endpoint in pool.endpoints.all[: watch_rows.MOST_LABELLED]:
                 out[f"{name}@{endpoint.label}"] = float(endpoint.resting_until > 0)
         if self._traces is not None:
             out["collector"] = float(self._traces.outbox.resting)

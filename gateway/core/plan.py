@@ -39,6 +39,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """A key of `providers:`."""
     model: str
     """The name the provider knows it by."""
+    adapter: str | None = None
+    """The LoRA adapter that `model` stands for, by its own name; None where it stands for none."""
     weight: int = 1
     price: Price | None = None
     """What its tokens cost; None when that is not known."""

@@ -3,7 +3,7 @@ forget, and telling them which near answers were right, for who may manage them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,15 +12,9 @@ from litestar.handlers import HTTPRouteHandler
 
 from cache.build import Caches, Purged
 from cache.stores import StoreDown, Which
-from gateway.core.errors import BadRequest, GatewayFault, NotFound, Unauthenticated, Unavailable
+from gateway.core.errors import BadRequest, GatewayFault, NotFound, Unavailable
 from gateway.core.units import parse_duration
-from gateway.dialects.openai_errors import error_body
-
-_HEADERS = {"cache-control": "no-store"}
-_MOST_BODY = 64 * 1024
-
-Allowed = Callable[[Mapping[str, str]], bool]
-"""Whether these request headers may manage the caches."""
+from gateway.http.admin import HEADERS, Allowed, admit, fault_reply, json_body
 
 
 class PurgeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,29 +43,29 @@ def cache_routes(caches: Caches, allowed: Allowed) -> list[HTTPRouteHandler]:
     @post("/admin/v1/cache/purge", status_code=200)
     async def purge(request: Request[Any, Any, Any]) -> Response[bytes]:
         try:
-            _admit(request, allowed)
-            asked, which = _read(await _body(request))
+            admit(request, allowed)
+            asked, which = _read(await json_body(request))
             told = await caches.purge(asked.route, which, dry_run=asked.dry_run)
         except KeyError:
-            return _fault(NotFound("There is no such route.", code="route_not_found"))
+            return fault_reply(NotFound("There is no such route.", code="route_not_found"))
         except GatewayFault as fault:
-            return _fault(fault)
+            return fault_reply(fault)
         return _told(told, asked.dry_run)
 
     @delete("/admin/v1/cache/{id:str}", status_code=200)
     async def evict(request: Request[Any, Any, Any], id: str) -> Response[bytes]:
         try:
-            _admit(request, allowed)
+            admit(request, allowed)
             gone = await caches.evict(id)
         except GatewayFault as fault:
-            return _fault(fault)
+            return fault_reply(fault)
         except StoreDown as down:
-            return _fault(
+            return fault_reply(
                 Unavailable(f"The cache's store cannot be asked ({down.why}); nothing is known to be forgotten.")
             )
         if not gone:
-            return _fault(NotFound("No such entry is kept.", code="cache_entry_not_found"))
-        return Response(msgspec.json.encode({"evicted": id}), media_type=MediaType.JSON, headers=_HEADERS)
+            return fault_reply(NotFound("No such entry is kept.", code="cache_entry_not_found"))
+        return Response(msgspec.json.encode({"evicted": id}), media_type=MediaType.JSON, headers=HEADERS)
 
     return [purge, evict, _verdicts(caches, allowed)]
 
@@ -80,40 +74,23 @@ def _verdicts(caches: Caches, allowed: Allowed) -> HTTPRouteHandler:
     @post("/admin/v1/cache/verdicts", status_code=200)
     async def verdicts(request: Request[Any, Any, Any]) -> Response[bytes]:
         try:
-            _admit(request, allowed)
-            told = msgspec.json.decode(await _body(request), type=Verdict)
+            admit(request, allowed)
+            told = msgspec.json.decode(await json_body(request), type=Verdict)
             known = await caches.verdict(told.id, told.right)
         except msgspec.MsgspecError as error:
-            return _fault(BadRequest(f"The verdict cannot be read: {error}"))
+            return fault_reply(BadRequest(f"The verdict cannot be read: {error}"))
         except GatewayFault as fault:
-            return _fault(fault)
+            return fault_reply(fault)
         except StoreDown as down:
-            return _fault(
+            return fault_reply(
                 Unavailable(f"The verdict counts in this process, and could not be kept elsewhere ({down.why}).")
             )
         if not known:
             message = "This process knows of no semantic hit with that id, or not any more."
-            return _fault(NotFound(message, code="cache_hit_not_found"))
-        return Response(msgspec.json.encode({"id": told.id, "right": told.right}), headers=_HEADERS)
+            return fault_reply(NotFound(message, code="cache_hit_not_found"))
+        return Response(msgspec.json.encode({"id": told.id, "right": told.right}), headers=HEADERS)
 
     return verdicts
-
-
-def _admit(request: Request[Any, Any, Any], allowed: Allowed) -> None:
-    if not allowed(request.headers):
-        raise Unauthenticated("An admin key is needed.")
-
-
-async def _body(request: Request[Any, Any, Any]) -> bytes:
-    """Raises `BadRequest` for what is too large or does not call itself JSON."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise BadRequest("The body must be JSON, with content-type application/json.")
-    data = b""
-    async for piece in request.stream():
-        data += piece
-        if len(data) > _MOST_BODY:
-            raise BadRequest(f"The body is larger than {_MOST_BODY} bytes.")
-    return data
 
 
 def _read(body: bytes) -> tuple[PurgeRequest, Which]:
@@ -139,8 +116,4 @@ def _told(told: Mapping[str, Purged], dry_run: bool) -> Response[bytes]:
         stores[name] = {verb: one.count, "shared": one.shared, **({"failed": one.failed} if one.failed else {})}
     body = msgspec.json.encode({verb: sum(one.count for one in told.values()), "stores": stores})
     status = 503 if any(one.failed for one in told.values()) else 200
-    return Response(body, status_code=status, media_type=MediaType.JSON, headers=_HEADERS)
-
-
-def _fault(fault: GatewayFault) -> Response[bytes]:
-    return Response(error_body(fault), status_code=fault.wire.status, media_type=MediaType.JSON, headers=_HEADERS)
+    return Response(body, status_code=status, media_type=MediaType.JSON, headers=HEADERS)

@@ -11,7 +11,8 @@ from litestar.handlers import HTTPRouteHandler
 
 
 class Readiness(msgspec.Struct):
-    """What `/readyz` tells. `draining` turns it to 503; a degraded part does not: the gateway still answers."""
+    """What `/readyz` tells. `draining` turns it to 503, and so does having no endpoint at all; a degraded part does not:
+    the gateway still answers."""
 
     draining: bool = False
 
@@ -21,8 +22,10 @@ def health_routes(
     degraded: Callable[[], Mapping[str, str]],
     metrics: Callable[[], bytes] | None,
     schema: Callable[[], bytes],
+    waiting: Callable[[], str | None] = lambda: None,
 ) -> list[HTTPRouteHandler]:
-    """`degraded` maps each part that is out of order to what is wrong with it, from state already known."""
+    """`degraded` maps each part that is out of order to what is wrong with it, from state already known. `waiting`: what
+    is missing for any request to be answered, if anything is."""
 
     @get("/livez", media_type=MediaType.TEXT, sync_to_thread=False)
     def livez() -> str:
@@ -30,10 +33,12 @@ def health_routes(
 
     @get("/readyz", sync_to_thread=False)
     def readyz() -> Response[dict[str, object]]:
-        status = "draining" if readiness.draining else "ready"
-        return Response(
-            {"status": status, "degraded": dict(degraded())}, status_code=503 if readiness.draining else 200
-        )
+        missing = waiting()
+        status = "draining" if readiness.draining else "waiting" if missing else "ready"
+        told: dict[str, object] = {"status": status, "degraded": dict(degraded())}
+        if missing:
+            told["waiting"] = missing
+        return Response(told, status_code=200 if status == "ready" else 503)
 
     @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD], sync_to_thread=False)
     def root() -> dict[str, str]:

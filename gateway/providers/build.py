@@ -79,7 +79,8 @@ def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig
     targets = tuple(
         Target(
             provider=target.provider,
-            model=target.model,
+            model=_named(target, providers[target.provider]),
+            adapter=target.adapter,
             weight=target.weight,
             price=target.price or model.price or price_of(providers[target.provider].type, target.model),
             context_window=target.context_window
@@ -101,6 +102,12 @@ def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig
         on_content_policy=tuple(model.on_content_policy),
         price=model.price,
     )
+
+
+def _named(target: TargetConfig, provider: ProviderConfig) -> str:
+    """As a request names it: an adapter in the way of its engine."""
+    way = profile_of(provider).engine.adapter if target.adapter else None
+    return way.format(base=target.model, adapter=target.adapter) if way else target.model
 
 
 def _capabilities(target: TargetConfig, model: ModelConfig, provider: ProviderConfig) -> frozenset[Capability] | None:

@@ -24,6 +24,14 @@ from gateway.providers.http_request import wrong_url
 from gateway.providers.profile import ErrorRule, Params, Profile, StreamRules, Trust
 from gateway.providers.signing.config import AwsConfig, GoogleConfig, OAuthConfig
 from gateway.providers.signing.kinds import KINDS, places
+from gateway.providers.watch_config import (
+    DiscoverConfig,
+    HealthConfig,
+    MetricsConfig,
+    Switch,
+    adapter_problem,
+    watch_problems,
+)
 
 Problems = list[tuple[str, str]]
 _NOT_OURS = frozenset(("host", "content-length", "transfer-encoding", "connection", "accept-encoding", "te", "upgrade"))
@@ -50,7 +58,12 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     base_url: str | None = None
     endpoints: list[str] = msgspec.field(default_factory=list)
     """Base URLs of equal replicas, instead of `base_url`."""
-    discover: dict[str, Any] | None = None
+    discover: DiscoverConfig | None = None
+    """Finds them by DNS, instead of either."""
+    health: Switch | HealthConfig | None = None
+    """Whether each endpoint is asked if it is well. Absent: where there is a choice, and the engine has a page for it."""
+    metrics: Switch | MetricsConfig | None = None
+    """Whether what the engine tells of its load is read. Absent: where `balance` uses it."""
     balance: Balance = "least_inflight"
     """How one of several endpoints is picked. `latency`: the shorter wait for the first content. `session`: one endpoint
     for a conversation (`x-tidegate-session`, `x-claude-code-session-id`, else the key). `prefix`: one endpoint for requests
@@ -84,6 +97,8 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     provider: str
     model: str
+    adapter: str | None = None
+    """A LoRA adapter of the model, by the name its engine knows; `model` is then the one it is an adapter of."""
     weight: int = 1
     price: Price | None = None
     context_window: int | None = None
@@ -149,8 +164,8 @@ def profile_of(config: ProviderConfig) -> Profile:
 
 
 def urls_of(config: ProviderConfig, profile: Profile) -> list[str]:
-    """The base URLs to call; empty when neither the operator nor the catalog gives one."""
-    if config.endpoints:
+    """The base URLs to call; empty when they are still to be found, or neither the operator nor the catalog gives one."""
+    if config.endpoints or config.discover is not None:
         return list(config.endpoints)
     url = config.base_url or profile.base_url
     return [filled(url, places(config))] if url else []
@@ -178,8 +193,7 @@ def _one(config: ProviderConfig, dialects: Collection[str]) -> Iterable[tuple[st
             yield f"native[{at}]", _unknown("dialect", named, dialects)
     if profile.native and "chat" in profile.paths:
         yield "native", "cannot be set beside paths.chat: the path would be that of every dialect; use two providers"
-    if config.discover is not None:
-        yield "discover", "finding endpoints by DNS is not built yet; list them under endpoints"
+    yield from watch_problems(config, profile)
     yield from _addresses(config, profile)
     yield from _credentials(config, profile)
     for name in {**profile.headers, **dict.fromkeys(profile.forward, "")}:
@@ -204,7 +218,7 @@ def _addresses(config: ProviderConfig, profile: Profile) -> Iterable[tuple[str, 
             yield where, f"{{{place}}} in it is not known; give the section that says it, or write the address out"
         wrong = wrong_url(url)
         if wrong:
-            yield (f"endpoints[{at}]" if config.endpoints else "base_url"), wrong
+            yield where, wrong
     if len(set(config.endpoints)) < len(config.endpoints):
         yield "endpoints", "the same address is there twice"
 
@@ -230,7 +244,7 @@ def _is_token(name: str) -> bool:
 # --- models
 
 
-def model_problems(models: Mapping[str, ModelConfig], providers: Collection[str]) -> Problems:
+def model_problems(models: Mapping[str, ModelConfig], providers: Mapping[str, ProviderConfig]) -> Problems:
     problems: Problems = []
     if not models:
         problems.append(("models", "none is configured; give at least one"))
@@ -240,13 +254,15 @@ def model_problems(models: Mapping[str, ModelConfig], providers: Collection[str]
 
 
 def _model(
-    alias: str, model: ModelConfig, aliases: Collection[str], providers: Collection[str]
+    alias: str, model: ModelConfig, aliases: Collection[str], providers: Mapping[str, ProviderConfig]
 ) -> Iterable[tuple[str, str]]:
     if not model.targets:
         yield "targets", "none is given; name at least one provider and model"
     for at, target in enumerate(model.targets):
         if target.provider not in providers:
             yield f"targets[{at}].provider", _unknown("provider", target.provider, providers)
+        elif target.adapter is not None and (wrong := adapter_problem(target.adapter, providers[target.provider].type)):
+            yield f"targets[{at}].adapter", wrong
         if target.weight < 0:
             yield f"targets[{at}].weight", "must not be negative"
     if model.targets and not any(target.weight > 0 for target in model.targets):

@@ -2,7 +2,7 @@
 
 A name is written as in the catalog: `vllm:num_requests_waiting`; with a label that must fit,
 `nv_trt_llm_request_metrics{request_type=waiting}`; or for the text of a label, `vllm:cache_config_info[block_size]`. Of a
-JSON page it is a path: `total_slots`, `[].is_processing` (true counts as 1), `data[].id`.
+JSON page it is a path: `total_slots`, `[].is_processing` (true counts as 1), `data[].id`. `a + b` is the sum of two.
 """
 
 from __future__ import annotations
@@ -69,8 +69,12 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     adapter: str | None = None
 
 
-def source_of(written: str, form: str) -> Source:
-    """Raises ValueError for what is no name."""
+def sources_of(written: str, form: str) -> tuple[Source, ...]:
+    """The terms of a name. Raises ValueError for what is none."""
+    return tuple(_term(term, form) for term in written.split(" + "))
+
+
+def _term(written: str, form: str) -> Source:
     if form == "json":
         if not written or any(c.isspace() for c in written):
             raise ValueError(f"{written!r} is not a path such as total_slots or data[].id")

@@ -1,7 +1,7 @@
 """Reads the few lines that are wanted of a page of metrics in Prometheus' text format, and nothing else of it.
 
 A vLLM page is 50 to 200 KB, most of it histograms. prometheus_client's parser takes 17 ms for 70 KB, on the event loop
-and for each replica every second; looking for a dozen names in the bytes takes 0.2 ms.
+and for each replica every second; looking for a dozen names in the bytes takes 0.3 ms.
 """
 
 from __future__ import annotations

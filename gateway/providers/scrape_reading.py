@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.providers.engine import NAMES, Field, Page, Source, source_of
+from gateway.providers.engine import NAMES, Field, Page, Source, sources_of
 from gateway.providers.scrape import Unreadable, has_line, samples
 from gateway.providers.scrape_json import reached, values
 
@@ -32,8 +32,8 @@ class PageReader:
         """`more`: an operator's own names, looked for first."""
         more = more or {}
         self.page = page
-        self._sources: dict[Field, list[Source]] = {
-            field: [source_of(name, page.form) for name in (*more.get(field, ()), *page.names.get(field, ()))]
+        self._sources: dict[Field, list[tuple[Source, ...]]] = {
+            field: [sources_of(name, page.form) for name in (*more.get(field, ()), *page.names.get(field, ()))]
             for field in dict.fromkeys((*page.names, *more))
         }
         self._newest = {field: page.names[field][0] for field in page.names if field not in page.may}
@@ -63,23 +63,28 @@ class PageReader:
             missing.clear()
         return Told(fields, frozenset(missing))
 
-    def _field(self, field: Field, sources: list[Source], data: Any) -> tuple[Any, bool]:
+    def _field(self, field: Field, names: list[tuple[Source, ...]], data: Any) -> tuple[Any, bool]:
         """Its value, and whether any of its names is there."""
-        for source in sources:
-            if self.page.form == "json":
-                if reached(data, source.name):
-                    found = values(data, source.name)
-                    return (_names(found) if field in NAMES else _number(field, found)), True
-                continue
-            taken = [s for s in samples(data, source.name) if not source.where or _fits(s.labels, source.where)]
-            if taken and field in NAMES:
-                newest = max(taken, key=lambda sample: sample.value)  # vLLM leaves old sets of labels on its page
-                return _names(newest.labels.get(source.label, "").split(",")), True
-            if taken:
-                texts = [sample.labels.get(source.label) for sample in taken] if source.label else []
-                found = [sample.value for sample in taken] if not source.label else [_read(text) for text in texts]
-                return _number(field, found), True
+        for terms in names:
+            found = [self._found(field, term, data) for term in terms]
+            if None not in found:
+                values_ = [value for one in found if one is not None for value in one]
+                return (_names(values_) if field in NAMES else _number(field, values_)), True
         return None, False
+
+    def _found(self, field: Field, term: Source, data: Any) -> list[Any] | None:
+        """All values of one term; None when the page does not have it."""
+        if self.page.form == "json":
+            return values(data, term.name) if reached(data, term.name) else None
+        taken = [s for s in samples(data, term.name) if not term.where or _fits(s.labels, term.where)]
+        if not taken:
+            return None
+        if field in NAMES:
+            newest = max(taken, key=lambda sample: sample.value)  # vLLM leaves old sets of labels on its page
+            return list(newest.labels.get(term.label, "").split(","))
+        if term.label:
+            return [_read(sample.labels.get(term.label)) for sample in taken]
+        return [sample.value for sample in taken]
 
 
 def _fits(labels: Mapping[str, str], where: tuple[str, str]) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import msgspec
 
 from gateway.core.units import Duration
 from gateway.pools.balance import Balance
+from gateway.providers import catalog
 from gateway.providers.engine import Field, Page
 from gateway.providers.profile import Profile
-from gateway.providers.scrape_reading import PageReader
+from gateway.providers.scrape_reading import MOST_NAME_CHARS, PageReader
 
 Switch = Literal["on", "off"]
 
@@ -70,6 +71,15 @@ class Watched(Protocol):
     def health(self) -> Switch | HealthConfig | None: ...
     @property
     def metrics(self) -> Switch | MetricsConfig | None: ...
+
+
+def adapter_problem(adapter: str, type_: str) -> str | None:
+    """What is wrong with naming an adapter of a provider of this type; None when nothing is."""
+    if type_ in catalog.types() and catalog.profile(type_).engine.adapter is None:
+        return f"a provider of type {type_!r} has no names for adapters in a request"
+    if not adapter.strip() or len(adapter) > MOST_NAME_CHARS:
+        return f"must be a name of 1 to {MOST_NAME_CHARS} characters"
+    return None
 
 
 READS: frozenset[Balance] = frozenset(("prefix",))
@@ -162,6 +172,9 @@ def _metrics(said: MetricsConfig, profile: Profile, type_: str) -> Iterable[tupl
         yield "metrics.port", f"{said.port} is not a port"
     yield from _at_least("metrics.every", said.every, 0.01)
     yield from _at_least("metrics.timeout", said.timeout, 0.01)
+    for name in said.names:
+        if name not in get_args(Field):
+            yield f"metrics.names.{name}", f"is no field; there are {', '.join(get_args(Field))}"
     try:
         readers(said, profile)
     except ValueError as error:

@@ -38,8 +38,6 @@ class Ways(NamedTuple):
     page: Health | None
     metrics: MetricsConfig | None
     readers: Sequence[PageReader]
-    tells_start: bool
-    """Whether the engine has a name for when it started."""
 
 
 class EndpointWatch:
@@ -64,6 +62,7 @@ class EndpointWatch:
         self._was_gone = False
         self._seen = False
         """Whether it ever answered."""
+        self._tells_start = False
         self._since: float | None = None
         """When it started, as far as we saw: its counters fell, or it was away."""
         self._rare: dict[int, tuple[int, dict[Field, Any], frozenset[str]]] = {}
@@ -114,11 +113,10 @@ class EndpointWatch:
 
     def _restarted(self) -> None:
         """It was away, so what it had cached is gone. An engine that tells its start says so itself."""
-        if self._ways.tells_start and self._ways.metrics is not None:
-            return
         self._since = self._clock.wall() / 1e9
         reading = self.endpoint.reading or Reading(at=self._clock.now())
-        self.endpoint.reading = msgspec.structs.replace(reading, started=self._since)
+        if reading.started is None or not self._tells_start:
+            self.endpoint.reading = msgspec.structs.replace(reading, started=self._since)
 
     # --- metrics
 
@@ -162,7 +160,8 @@ class EndpointWatch:
 
     def _scraped(self, fields: dict[Field, Any], missing: frozenset[str]) -> None:
         endpoint, before = self.endpoint, self.endpoint.reading
-        if "started" not in fields:
+        self._tells_start = "started" in fields
+        if not self._tells_start:
             if before is not None and _fell(before, fields):
                 self._since = self._clock.wall() / 1e9
                 self._rare.clear()

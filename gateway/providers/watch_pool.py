@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from gateway.core.clock import Clock
 from gateway.pools.endpoint import Endpoint
@@ -64,6 +64,8 @@ class PoolWatch:
         self._clock = clock
         self._say = tell
         self._running = False
+        self._failed_before = 0
+        self._ending: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._members_of_now()
 
@@ -114,7 +116,11 @@ class PoolWatch:
     def _members_of_now(self) -> None:
         now = {endpoint.url: endpoint for endpoint in self.endpoints.all}
         for url in [url for url in self.members if url not in now]:
-            self.members.pop(url).watch.stop()
+            watch = self.members.pop(url).watch
+            self._failed_before += watch.failed_scrapes
+            self._ending.update(tasks := watch.stop())
+            for task in tasks:
+                task.add_done_callback(self._ending.discard)
         for url, endpoint in now.items():
             if url not in self.members:
                 watch = EndpointWatch(endpoint, self.ways, self._get, self._clock, self._tell, self._count_missing)
@@ -153,9 +159,15 @@ class PoolWatch:
         if before and not self.missing:
             self._tell("engine metrics are all there again")
 
-    def stale(self) -> Mapping[str, str]:
-        """Endpoints whose metrics cannot be read, and why."""
-        return {m.endpoint.label: m.watch.trouble for m in self.members.values() if m.watch.trouble}
+    @property
+    def expected(self) -> frozenset[str]:
+        """The names that its engine should tell."""
+        return frozenset().union(*(reader.expected for reader in self.ways.readers if not reader.page.instead))
+
+    @property
+    def failed_scrapes(self) -> int:
+        """Since the start; those of endpoints that are gone are in it."""
+        return self._failed_before + sum(member.watch.failed_scrapes for member in self.members.values())
 
     # --- life
 
@@ -168,7 +180,7 @@ class PoolWatch:
 
     async def stop(self) -> None:
         self._running = False
-        tasks = [task for member in self.members.values() for task in member.watch.stop()]
+        tasks = [*self._ending, *(task for member in self.members.values() for task in member.watch.stop())]
         if self._task is not None:
             self._task.cancel()
             tasks.append(self._task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -14,8 +14,11 @@ from gateway.core.receipt import Receipt
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _OVERHEAD = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 1.0)
 
-Readings = Callable[[], Mapping[str, Mapping[str, float]]]
-"""Read when scraped: metric name to {label value: reading}. A name that ends in `_total` is a counter, else a gauge."""
+Readings = Callable[[], Mapping[str, Mapping[Any, float]]]
+"""Read when scraped: metric name to {label value: reading}, or {(value, ...): reading} where it has several labels. A name
+that ends in `_total` is a counter, else a gauge."""
+Labels = Mapping[str, str | tuple[str, ...]]
+"""Metric name to the name of its label, or names of its labels; a metric that is not in it has none."""
 
 M = TypeVar("M", Counter, Histogram)
 
@@ -129,8 +132,8 @@ class Metrics:
         """A connection that never became an exchange."""
         self._rejected[(why,)].inc()
 
-    def watch(self, readings: Readings, labels: Mapping[str, str]) -> None:
-        """Adds what is read at each scrape. `labels`: metric name to its one label's name, or ""."""
+    def watch(self, readings: Readings, labels: Labels) -> None:
+        """Adds what is read at each scrape."""
         self.registry.register(_Readings(readings, labels))
 
     def page(self) -> bytes:
@@ -138,16 +141,17 @@ class Metrics:
 
 
 class _Readings(Collector):
-    def __init__(self, readings: Readings, labels: Mapping[str, str]) -> None:
+    def __init__(self, readings: Readings, labels: Labels) -> None:
         self._readings = readings
         self._labels = labels
 
     def collect(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
         for name, values in self._readings().items():
-            label = self._labels.get(name, "")
+            label = self._labels.get(name, ())
+            names = (label,) if isinstance(label, str) else label
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             about = name.removesuffix("_total").replace("_", " ")
-            family = kind(name, about, labels=[label] if label else None)
-            for value_label, value in values.items():
-                family.add_metric([value_label] if label else [], value)
+            family = kind(name, about, labels=names or None)
+            for given, value in values.items():
+                family.add_metric((given if isinstance(given, tuple) else (given,)) if names else (), value)
             yield family

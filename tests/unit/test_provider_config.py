@@ -114,7 +114,6 @@ def test_secrets_are_in_no_repr() -> None:
         ({"type": "vllm", "endpoints": ["http://a/v1", "ftp://b"]}, "p.endpoints[1]", "http"),
         ({"type": "vllm", "endpoints": ["http://a/v1"] * 2}, "p.endpoints", "twice"),
         ({"type": "vllm", "endpoints": ["http://a"], "base_url": "http://b"}, "p.endpoints", "not both"),
-        ({"type": "vllm", "discover": {"dns": "x", "port": 1}}, "p.discover", "not built yet"),
         ({"type": "ollama", "headers": {"Host": "x"}}, "p.headers", "cannot be sent"),
         ({"type": "ollama", "headers": {"a b": "x"}}, "p.headers", "cannot be sent"),
         ({"type": "ollama", "headers": {"a": "x\ny"}}, "p.headers.a", "line break"),
