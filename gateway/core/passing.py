@@ -41,6 +41,8 @@ class Passing(msgspec.Struct, frozen=True, kw_only=True):
     """None: the body is the request's own JSON, or there is none."""
     answers: bool = False
     """The reply is a JSON object of the provider's bookkeeping, with ids in it that are told under other names."""
+    most: int | None = None
+    """Entries of a list that the client wants; None: all there are."""
     words: tuple[tuple[str, str], ...] = ()
     """The provider's ids in this request, and what the client calls them: for errors that quote one."""
     provider: str = ""

@@ -44,13 +44,22 @@ class Ids:
         return value
 
     def _listed(self, value: dict[str, Any], provider: str, exchange: Exchange) -> dict[str, Any]:
-        mine = [item for item in value["data"] if type(item) is dict and self._owns(item, exchange)]
-        if value.get("has_more") and not mine:
-            exchange.warnings.append("list_incomplete")
+        """One page of the provider's. Where it goes on behind it, `last_id` says from where, also when nothing on it was the
+        caller's."""
+        items = [item for item in value["data"] if type(item) is dict]
+        mine = [item for item in items if self._owns(item, exchange)]
+        passing = exchange.asked().passing
+        most = passing.most if passing is not None else None
+        behind = None
+        if most is not None and len(mine) > most:
+            mine, value["has_more"] = mine[:most], True
+        elif value.get("has_more") and items:
+            behind = self.seals.seal(str(items[-1].get("id")), provider, exchange.principal, "cursor")
+            if not mine:
+                exchange.warnings.append("list_incomplete")
         value["data"] = [self._one(item, provider, exchange) for item in mine]
-        for name, at in (("first_id", 0), ("last_id", -1)):
-            if name in value:
-                value[name] = mine[at].get("id") if mine else None
+        value["first_id"] = mine[0].get("id") if mine else None
+        value["last_id"] = behind or (mine[-1].get("id") if mine else None)
         return value
 
     def _owns(self, item: dict[str, Any], exchange: Exchange) -> bool:

@@ -23,6 +23,8 @@ class Relayed(msgspec.Struct, frozen=True):
     """The body names a model, and that says who is asked. Else `relay:` in the configuration does."""
     answers: bool = True
     """The reply is JSON with ids in it; False: bytes, passed on as they come."""
+    page: int = 0
+    """Of a list: the most that providers give at once."""
     texts: tuple[str, ...] = ()
     """Fields of a JSON body that checks read."""
 
@@ -33,12 +35,12 @@ class Relayed(msgspec.Struct, frozen=True):
 
 
 TABLE: tuple[Relayed, ...] = (
-    Relayed("speech", "POST", "/audio/speech", "json", True, False, ("input", "instructions")),
+    Relayed("speech", "POST", "/audio/speech", "json", True, False, texts=("input", "instructions")),
     Relayed("transcriptions", "POST", "/audio/transcriptions", "multipart", True, False),
     Relayed("translations", "POST", "/audio/translations", "multipart", True, False),
-    Relayed("image_edits", "POST", "/images/edits", "multipart", True, False, ("prompt",)),
+    Relayed("image_edits", "POST", "/images/edits", "multipart", True, False, texts=("prompt",)),
     Relayed("image_variations", "POST", "/images/variations", "multipart", True, False),
-    Relayed("files", "GET", "/files"),
+    Relayed("files", "GET", "/files", page=10_000),
     Relayed("files", "POST", "/files", "multipart"),
     Relayed("files", "GET", "/files/{id}"),
     Relayed("files", "DELETE", "/files/{id}"),
@@ -47,7 +49,7 @@ TABLE: tuple[Relayed, ...] = (
     Relayed("uploads", "POST", "/uploads/{id}/parts", "multipart"),
     Relayed("uploads", "POST", "/uploads/{id}/complete", "json"),
     Relayed("uploads", "POST", "/uploads/{id}/cancel"),
-    Relayed("batches", "GET", "/batches"),
+    Relayed("batches", "GET", "/batches", page=100),
     Relayed("batches", "POST", "/batches", "json"),
     Relayed("batches", "GET", "/batches/{id}"),
     Relayed("batches", "POST", "/batches/{id}/cancel"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 
@@ -19,6 +19,7 @@ from gateway.dialects.reading import model_of, wrong
 from gateway.relay.body import Form, Incoming, form_of, named
 from gateway.relay.ids import Ids
 from gateway.relay.operations import Relayed
+from gateway.relay.seal import Use
 
 DESCRIBING = ("content-type", "accept", "range", "if-range")
 """Headers of the client's that describe the body, or what is wanted."""
@@ -130,7 +131,10 @@ class _Asked:
         self.upload: Form | None = None
         self._words: dict[str, str] = {}
         self._provider = ""
-        self._path = wire.row.path.replace("{id}", self._open(wire.id)) if wire.id else wire.row.path
+        self._most: int | None = None
+        self._path = wire.row.path
+        if wire.id:
+            self._path = self._path.replace("{id}", quote(self._open(wire.id), safe=""))
         self._query = self._opened_query()
 
     def read_ids(self, body: Body) -> None:
@@ -157,6 +161,7 @@ class _Asked:
             headers=_describing(headers, json=self.upload is None),
             upload=self.upload,
             answers=row.answers,
+            most=self._most,
             words=tuple(self._words.items()),
             provider=self._provider,
         )
@@ -171,8 +176,8 @@ class _Asked:
             passing=passing,
         )
 
-    def _open(self, sealed: str) -> str:
-        provider, raw = self.ids.seals.open(sealed, self._exchange.principal)
+    def _open(self, sealed: str, *uses: Use) -> str:
+        provider, raw = self.ids.seals.open(sealed, self._exchange.principal, ("id", *uses))
         if self._provider not in ("", provider):
             raise BadRequest("The request names things that are kept by different providers.")
         self._provider = provider
@@ -180,9 +185,23 @@ class _Asked:
         return raw
 
     def _opened_query(self) -> str:
-        pairs = parse_qsl(self.wire.query, keep_blank_values=True, max_num_fields=32)
-        opened = [(name, self._open(value) if name == "after" else value) for name, value in pairs]
-        return f"?{urlencode(opened)}" if opened else ""
+        """Of lists, the provider is asked for as much as it gives at once: much of it may be other clients'."""
+        try:
+            given = parse_qsl(self.wire.query, keep_blank_values=True, max_num_fields=32)
+        except ValueError:
+            raise BadRequest("The query has more than 32 fields.") from None
+        listed = self.wire.row.page > 0
+        out = []
+        for name, value in given:
+            if name == "limit" and listed:
+                if not (value.isascii() and value.isdigit() and 0 < int(value) <= 10_000):
+                    raise BadRequest("limit must be a whole number from 1 to 10000.", param="limit")
+                self._most = int(value)
+            else:
+                out.append((name, self._open(value, "cursor") if name == "after" else value))
+        if listed:
+            out.append(("limit", str(self.wire.row.page)))
+        return f"?{urlencode(out)}" if out else ""
 
 
 def _describing(headers: Mapping[str, str], *, json: bool) -> dict[str, str]:

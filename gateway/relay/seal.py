@@ -15,7 +15,8 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import product
 from typing import Literal
 
 from gateway.core.errors import NotFound
@@ -23,6 +24,8 @@ from gateway.core.exchange import Principal
 from gateway.core.fingerprint import keyed
 
 Owner = Literal["key", "tenant"]
+Use = Literal["id", "cursor"]
+"""A cursor only says where a list goes on: it may name what is somebody else's, so nothing else can be done with it."""
 _SIGNED = 16
 _LONGEST = 512
 _SEALED = re.compile(r"([a-z]{1,16}[-_])?tg([a-z2-7]{27,1024})")
@@ -40,16 +43,16 @@ class Seals:
         self._providers = tuple(providers)
         self._owner = owner
 
-    def seal(self, raw: str, provider: str, principal: Principal) -> str:
+    def seal(self, raw: str, provider: str, principal: Principal, use: Use = "id") -> str:
         """Keeps the beginning that says what it is the id of, such as `file-`."""
         found = _PREFIX.match(raw)
         prefix = found[0] if found else ""
         data = raw.encode("utf-8", "surrogateescape")
-        sign = self._sign(raw, provider, principal)
+        sign = self._sign(raw, provider, principal, use)
         text = base64.b32encode(sign + self._mixed(data, sign)).decode().rstrip("=").lower()
         return f"{prefix}tg{text}"
 
-    def open(self, sealed: str, principal: Principal) -> tuple[str, str]:
+    def open(self, sealed: str, principal: Principal, uses: Sequence[Use] = ("id",)) -> tuple[str, str]:
         """(provider, its id). Raises `NotFound`, in the same words whatever is wrong."""
         match = _SEALED.fullmatch(sealed)
         if match is not None and len(sealed) <= 2 * _LONGEST:
@@ -60,8 +63,8 @@ class Seals:
                 data = b""
             sign = data[:_SIGNED]
             raw = self._mixed(data[_SIGNED:], sign).decode("utf-8", "surrogateescape")
-            for provider in self._providers:
-                if raw and hmac.compare_digest(sign, self._sign(raw, provider, principal)):
+            for provider, use in product(self._providers, uses):
+                if raw and hmac.compare_digest(sign, self._sign(raw, provider, principal, use)):
                     return provider, raw
         raise NotFound(f"There is nothing with the id {sealed[:80]!r}, or it belongs to another key.")
 
@@ -72,9 +75,9 @@ class Seals:
     def _of(self, principal: Principal) -> list[str]:
         return ["tenant", principal.tenant] if self._owner == "tenant" else ["key", principal.key_id]
 
-    def _sign(self, raw: str, provider: str, principal: Principal) -> bytes:
+    def _sign(self, raw: str, provider: str, principal: Principal, use: Use) -> bytes:
         data = raw.encode("utf-8", "surrogateescape").hex()
-        return bytes.fromhex(keyed(self._secret, ["relay id", provider, *self._of(principal), data]))[:_SIGNED]
+        return bytes.fromhex(keyed(self._secret, ["relay", use, provider, *self._of(principal), data]))[:_SIGNED]
 
     def _mixed(self, data: bytes, sign: bytes) -> bytes:
         stream = hashlib.shake_256(self._stream + sign).digest(len(data))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
+from tests.dialogue.test_admission import ACCESS, make_keys
 from tests.fixtures.gateway import Converse, Talk
 from tests.fixtures.keeper import Keeper
+from tests.fixtures.raw_client import Left, RawClient, post, until
 
 MODELS = {"hear": {"targets": [{"provider": "keep", "model": "hear-upstream"}], "price": {"input": 1.0, "output": 2.0}}}
 RELAY = {"files": "keep", "uploads": "keep", "batches": "keep"}
@@ -62,3 +65,331 @@ async def test_files(talk: Converse, keeper: Keeper) -> None:
         assert fields["file"][0].startswith("tg-")
         assert fields["purpose"][1] == b"batch"
         assert all(peer.headers["authorization"] == "Bearer sk-upstream" for peer in keeper.server.requests)
+
+
+# --- whose it is
+
+
+async def test_what_one_key_made_is_unknown_to_another(talk: Converse, keeper: Keeper, tmp_path: Path) -> None:
+    """Another key gets the same 404 as for an id that was made up, sees nothing in its list, and cannot batch it."""
+    one, two, admin = make_keys(tmp_path, {}, {}, {"admin": True})
+    async with talk(**sections(keeper, access=ACCESS)) as t:
+        made = await sdk(t, one).files.create(file=("in.jsonl", b"{}\n"), purpose="batch")
+        batch = await sdk(t, one).batches.create(
+            input_file_id=made.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"a": "b"}
+        )
+        assert batch.metadata == {"a": "b"}
+        for key in (two, admin):
+            other = sdk(t, key)
+            assert [file.id async for file in other.files.list()] == []
+            assert [found.id async for found in other.batches.list()] == []
+            for id in (made.id, "file-made-up", "file-upstream0"):
+                with pytest.raises(openai.NotFoundError):
+                    await other.files.content(id)
+                with pytest.raises(openai.NotFoundError):
+                    await other.files.delete(id)
+            with pytest.raises(openai.NotFoundError):
+                await other.batches.create(
+                    input_file_id=made.id, endpoint="/v1/chat/completions", completion_window="24h"
+                )
+            with pytest.raises(openai.NotFoundError):
+                await other.batches.cancel(batch.id)
+        assert len(keeper.files) == 2
+        with pytest.raises(openai.NotFoundError):  # the provider's own id opens nothing, not even for the owner
+            await sdk(t, one).files.retrieve("file-upstream0")
+
+
+async def test_a_tenant_may_share(talk: Converse, keeper: Keeper, tmp_path: Path) -> None:
+    """With `owner: tenant` every key of the tenant sees what one made, and no other tenant's does."""
+    one, two, foreign = make_keys(tmp_path, {"tenant": "a"}, {"tenant": "a"}, {"tenant": "b"})
+    async with talk(**sections(keeper, access=ACCESS, relay={**RELAY, "owner": "tenant"})) as t:
+        made = await sdk(t, one).files.create(file=("in.jsonl", b"{}\n"), purpose="batch")
+        assert [file.filename async for file in sdk(t, two).files.list()] == ["in.jsonl"]
+        assert (await sdk(t, two).files.content(made.id)).content == b"{}\n"
+        with pytest.raises(openai.NotFoundError):
+            await sdk(t, foreign).files.content(made.id)
+
+
+async def test_replicas_with_one_secret_know_each_others_ids(talk: Converse, keeper: Keeper) -> None:
+    """What one gateway handed out another opens, and one with another secret does not."""
+    ids = []
+    for secret in ("a secret of all replicas", "a secret of all replicas", "a secret of others"):
+        async with talk(**sections(keeper, server={"secret": secret})) as t:
+            if not ids:
+                ids.append((await sdk(t).files.create(file=("f", b"{}\n"), purpose="batch")).id)
+            elif secret == "a secret of all replicas":
+                assert (await sdk(t).files.content(ids[0])).content == b"{}\n"
+            else:
+                with pytest.raises(openai.NotFoundError):
+                    await sdk(t).files.content(ids[0])
+
+
+async def test_a_batch(talk: Converse, keeper: Keeper) -> None:
+    """Made, read, cancelled and listed; the file of its results has an id of ours and can be read."""
+    async with talk(**sections(keeper)) as t:
+        client = sdk(t)
+        made = await client.files.create(file=("in.jsonl", b"{}\n"), purpose="batch")
+        batch = await client.batches.create(
+            input_file_id=made.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+        assert batch.id.startswith("batch_tg")
+        assert batch.input_file_id == made.id
+        assert batch.output_file_id is not None
+        assert (await client.files.content(batch.output_file_id)).content == b'{"custom_id":"1"}\n'
+        assert (await client.batches.cancel(batch.id)).status == "cancelling"
+        assert [found.id async for found in client.batches.list(limit=1)] == [batch.id]
+        receipts = {(await t.receipt()).operation for _ in range(5)}
+        assert receipts == {"files", "batches"}
+
+
+async def test_a_key_of_certain_models_cannot_batch(talk: Converse, keeper: Keeper, tmp_path: Path) -> None:
+    """A batch names the provider's models, whatever they are, so it would get around the list."""
+    (key,) = make_keys(tmp_path, {"models": ["hear"]})
+    async with talk(**sections(keeper, access=ACCESS)) as t:
+        with pytest.raises(openai.PermissionDeniedError):
+            await sdk(t, key).batches.list()
+        assert keeper.server.requests == []
+
+
+async def test_an_upload_in_parts(talk: Converse, keeper: Keeper) -> None:
+    """Each part and the whole keep ids of ours; the provider is told its own."""
+    async with talk(**sections(keeper)) as t:
+        client = sdk(t)
+        upload = await client.uploads.create(purpose="batch", filename="big", bytes=4, mime_type="text/jsonl")
+        assert upload.filename == "big"
+        part = await client.uploads.parts.create(upload.id, data=b"part")
+        done = await client.uploads.complete(upload.id, part_ids=[part.id])
+        assert keeper.asked == {"part_ids": ["part_up1"]}
+        assert done.file is not None
+        assert done.file.id.startswith("file-tg")
+
+
+async def test_lists_go_on_where_they_ended(talk: Converse, keeper: Keeper) -> None:
+    """A limit holds for the caller's own entries, and the SDK pages through all of them."""
+    async with talk(**sections(keeper)) as t:
+        client = sdk(t)
+        for at in range(5):
+            keeper.keep(f"foreign{at}", b"")
+            await client.files.create(file=(f"mine{at}", b"{}\n"), purpose="batch")
+        page = await client.files.list(limit=2)
+        assert [file.filename for file in page.data] == ["mine0", "mine1"]
+        assert page.has_more
+        assert [file.filename async for file in client.files.list(limit=2)] == [f"mine{at}" for at in range(5)]
+
+
+# --- bytes
+
+
+async def test_a_range_of_a_file(talk: Converse, keeper: Keeper) -> None:
+    """A range is asked for and answered as one: 206, with what it is a range of."""
+    async with talk(**sections(keeper)) as t:
+        made = await sdk(t).files.create(file=("f", b"0123456789"), purpose="batch")
+        reply = await t.http.get(f"/v1/files/{made.id}/content", headers={"range": "bytes=2-5"})
+        assert (reply.status_code, reply.content) == (206, b"2345")
+        assert reply.headers["content-range"] == "bytes 2-5/10"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_form_names_its_model(talk: Converse, keeper: Keeper, stream: bool) -> None:
+    """The target's name stands in the model's place, the sound is as it was, and the tokens told are counted."""
+    async with talk(**sections(keeper)) as t:
+        sound = bytes(range(256)) * 4096 * (4 if stream else 1)  # the larger one is not held
+        heard = await sdk(t).audio.transcriptions.create(model="hear", file=("a.mp3", sound), prompt="names: Ada")
+        assert heard.text == "hello"
+        (fields,) = keeper.forms
+        assert fields["model"][1] == b"hear-upstream"
+        assert fields["prompt"][1] == b"names: Ada"
+        assert fields["file"] == ("a.mp3", sound)
+        receipt = await t.receipt()
+        assert receipt.usage is not None
+        assert (receipt.usage.input_tokens, receipt.usage.output_tokens) == (14, 45)
+        assert receipt.cost_usd == pytest.approx((14 + 2 * 45) / 1e6)
+        assert receipt.bytes_in > len(sound)
+
+
+async def test_a_model_after_the_file_is_found(talk: Converse, keeper: Keeper) -> None:
+    """As curl and Node's SDK send it; up to what may be held, which the error names."""
+    async with talk(**sections(keeper, server={"max_body": "64KiB"})) as t:
+        for size, status in ((60_000, 200), (100_000, 400)):
+            parts = [("file", ("a", b"x" * size)), ("model", (None, "hear"))]
+            reply = await t.http.post("/v1/audio/transcriptions", files=parts)
+            assert reply.status_code == status, reply.content
+        assert "server.max_body" in reply.json()["error"]["message"]
+        assert len(keeper.forms) == 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "param"),
+    [
+        ([("file", ("a", b"x"))], "model"),
+        ([("model", (None, "hear")), ("model", (None, "other")), ("file", ("a", b"x"))], "model"),
+        ([("model", (None, "hear")), ("file", ("a", b"x" * 3_000_000)), ("model", (None, "other"))], "model"),
+        ([("model", (None, "nobody")), ("file", ("a", b"x"))], "model"),
+    ],
+)
+async def test_a_model_is_named_once_and_known(talk: Converse, keeper: Keeper, parts: Any, param: str) -> None:
+    """No model, an unknown one, or a second one that a provider might read instead, is refused by name."""
+    async with talk(**sections(keeper)) as t:
+        reply = await t.http.post("/v1/audio/transcriptions", files=parts)
+        assert reply.status_code in (400, 404)
+        assert reply.json()["error"]["param"] == param
+        assert keeper.forms == []
+
+
+async def test_a_body_has_a_bound(talk: Converse, keeper: Keeper) -> None:
+    """What is larger than `server.max_upload` is a 413, whether it says so or not, and is nowhere held whole."""
+    async with talk(**sections(keeper, server={"max_upload": "1MiB"})) as t:
+
+        async def endless() -> AsyncIterator[bytes]:
+            head = b'--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n'
+            yield head
+            for _ in range(40):
+                yield b"x" * 65536
+
+        given = {"content-type": "multipart/form-data; boundary=b"}
+        said = await t.http.post("/v1/files", files={"file": ("f", b"x" * 2_000_000)})
+        unsaid = await t.http.post("/v1/files", content=endless(), headers=given)
+        for reply in (said, unsaid):
+            assert (reply.status_code, reply.json()["error"]["code"]) == (413, "request_too_large")
+            assert "server.max_upload" in reply.json()["error"]["message"]
+        assert keeper.files == {}
+
+
+# --- what breaks
+
+
+@pytest.mark.parametrize("cut", ["length", "nothing"])
+async def test_a_cut_file_never_looks_whole(talk: Converse, keeper: Keeper, cut: str) -> None:
+    """A body that breaks off breaks off for the client; one whose end could not be told from a break is a 502."""
+    async with talk(**sections(keeper)) as t:
+        made = await sdk(t).files.create(file=("f", b"0123456789" * 1000), purpose="batch")
+        await t.receipt()
+        keeper.cut = cut
+        async with RawClient(t.url) as client:
+            await client.send(f"GET /v1/files/{made.id}/content HTTP/1.1\r\nhost: g\r\n\r\n".encode())
+            status, headers = await client.head()
+            if cut == "nothing":
+                assert status == 502
+                return
+            assert (status, headers["content-length"]) == (200, "10000")
+            assert len(await client.rest()) < 10000
+        assert (await t.receipt()).outcome == "cut"
+
+
+async def test_cut_sound_never_looks_whole(talk: Converse, keeper: Keeper) -> None:
+    """Chunks without a last one stay so."""
+    keeper.cut = "chunked"
+    async with talk(**sections(keeper)) as t, Left(t):
+        body = b'{"model": "hear", "input": "hi", "voice": "alloy"}'
+        async with RawClient(t.url) as client:
+            await client.send(post(body, "/v1/audio/speech"))
+            status, headers = await client.head()
+            assert (status, headers["transfer-encoding"]) == (200, "chunked")
+            assert not (await client.rest()).endswith(b"0\r\n\r\n")
+        assert (await t.receipt()).outcome == "cut"
+
+
+async def test_a_client_that_leaves_ends_the_upload(talk: Converse, keeper: Keeper) -> None:
+    """The provider's connection is dropped, and nothing is left behind."""
+    async with talk(**sections(keeper)) as t, Left(t):
+        async with RawClient(t.url) as client:
+            head = b'--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n'
+            kind = "multipart/form-data; boundary=b"
+            await client.send(post(head + b"x" * 100_000, "/v1/files", length=9_000_000, content_type=kind))
+            await until(lambda: keeper.server.open == 1)
+            client.leave()
+            await keeper.server.all_gone()
+        receipt = await t.receipt()
+        assert receipt.outcome == "client_gone"
+        assert [attempt.outcome for attempt in receipt.attempts] == ["cancelled"]
+
+
+async def test_errors_are_the_providers_with_our_ids(talk: Converse, keeper: Keeper) -> None:
+    """A 404 stays one, and its message names the id that the client knows."""
+    async with talk(**sections(keeper)) as t:
+        made = await sdk(t).files.create(file=("f", b"{}"), purpose="batch")
+        keeper.files.clear()
+        with pytest.raises(openai.NotFoundError) as missing:
+            await sdk(t).files.retrieve(made.id)
+        assert made.id in missing.value.message
+        assert "upstream" not in missing.value.message
+
+
+async def test_usage_of_streamed_sound(talk: Converse, keeper: Keeper) -> None:
+    """Events are passed on as they come, and the last one's usage is counted."""
+    async with talk(**sections(keeper)) as t:
+        body = {"model": "hear", "input": "hi", "voice": "alloy", "stream_format": "sse"}
+        reply = await t.send(body, "/v1/audio/speech")
+        assert [event["type"] for event in reply.events] == ["speech.audio.delta", "speech.audio.done"]
+        receipt = await t.receipt()
+        assert receipt.usage is not None
+        assert receipt.usage.output_tokens == 30
+
+
+# --- checks, limits, and what is not configured
+
+DENY = {"use": "phrases", "on": ["input"], "deny": ["project bluebird"], "action": "block", "on_error": "closed"}
+FLAG = {"use": "phrases", "on": ["input"], "deny": ["violet"], "action": "flag", "on_error": "open"}
+
+
+async def test_what_checks_cannot_read_passes_only_where_it_may(talk: Converse, keeper: Keeper) -> None:
+    """A check that must run keeps sound and files from passing unread; `relay: unscanned` lets them, and says so."""
+    for relay, status in ((None, 403), ("unscanned", 200)):
+        route = {"guardrails": ["deny", "flag"], **({"relay": relay} if relay else {})}
+        more = {"guardrails": {"deny": DENY, "flag": FLAG}, "routes": {"default": route}}
+        async with talk(**sections(keeper, **more)) as t:
+            parts = [("model", (None, "hear")), ("file", ("a", b"x"))]
+            for path in ("/v1/audio/transcriptions", "/v1/files"):
+                reply = await t.http.post(path, files=parts)
+                assert reply.status_code == status, reply.content
+            if status == 403:
+                assert reply.json()["error"]["code"] == "unscanned"
+                assert "routes.default.relay" in reply.json()["error"]["message"]
+                assert keeper.forms == []
+            else:
+                assert reply.headers["x-tidegate-guardrails"] == "deny=not_scanned,flag=not_scanned"
+
+
+async def test_what_is_to_be_said_is_checked(talk: Converse, keeper: Keeper) -> None:
+    """A speech's text is read like any other: refused, or masked before it leaves."""
+    secrets = {"use": "secrets", "on": ["input"], "action": "mask", "on_error": "closed"}
+    more = {
+        "guardrails": {"deny": DENY, "secrets": secrets},
+        "routes": {"default": {"guardrails": ["deny", "secrets"]}},
+    }
+    async with talk(**sections(keeper, **more)) as t:
+        body = {"model": "hear", "input": "of project bluebird", "voice": "alloy"}
+        reply = await t.send(body, "/v1/audio/speech")
+        assert (reply.status, reply.error["code"]) == (400, "content_filter")
+        key = "sk-proj-" + "Ab3dEf6hIj9kLm2nOp5qRs8t" * 2
+        assert (await t.send({**body, "input": f"say {key}"}, "/v1/audio/speech")).status == 200
+        assert key not in keeper.asked["input"]
+
+
+async def test_limits_hold(talk: Converse, keeper: Keeper, tmp_path: Path) -> None:
+    """A key's requests a minute are counted here as everywhere, and a key must be good."""
+    (key,) = make_keys(tmp_path, {"rpm": 1})
+    async with talk(**sections(keeper, access=ACCESS)) as t:
+        assert (await t.http.get("/v1/files")).status_code == 401
+        given = {"authorization": f"Bearer {key}"}
+        assert (await t.http.get("/v1/files", headers=given)).status_code == 200
+        assert (await t.http.get("/v1/files", headers=given)).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "says"),
+    [
+        ("GET", "/v1/files", 404, "relay.files"),
+        ("GET", "/v1/batches", 404, "relay.batches"),
+        ("PUT", "/v1/files", 405, "GET or POST"),
+        ("GET", "/v1/files/a/b/c", 404, "nothing at"),
+        ("GET", "/openai/v1/filesystem", 404, "nothing at"),
+        ("GET", "/v1/audio/voices", 404, "nothing at"),
+    ],
+)
+async def test_what_is_not_there_says_so(talk: Converse, method: str, path: str, status: int, says: str) -> None:
+    """A JSON error in the dialect's shape, with what an operator would have to write."""
+    async with talk() as t:
+        reply = await t.http.request(method, path)
+        assert reply.status_code == status
+        assert says in reply.json()["error"]["message"]
