@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from litestar import Litestar
@@ -21,7 +21,7 @@ from gateway.console.records import record_routes
 from gateway.console.routes import console_routes
 from gateway.core.clock import Clock, SystemClock
 from gateway.core.exchange import Exchange
-from gateway.core.ports import Recorder
+from gateway.core.ports import Recorder, Telling
 from gateway.dialects.registry import dialects, upstream_dialects
 from gateway.doors import Doors
 from gateway.encoders import Learning, encoders
@@ -29,18 +29,23 @@ from gateway.handover.desk import Desk
 from gateway.http.caches import cache_routes
 from gateway.http.edge import Edge, Limits
 from gateway.http.endpoints import endpoint_routes
+from gateway.http.gemini import GeminiDoor
 from gateway.http.health import Readiness, health_routes
 from gateway.http.moderations import ModerationForm, moderation_routes
 from gateway.http.protocol import Bounds
+from gateway.http.relays import relay_routes
 from gateway.http.routes import error_handlers, exchange_routes, model_routes
 from gateway.http.server import DrainingServer, ServerLimits, make_server
 from gateway.pipeline.aftermath import Aftermath
+from gateway.pipeline.build import Pipeline
+from gateway.pipeline.build import build as build_pipeline
 from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.spine import Spine
 from gateway.providers.build import build as build_upstreams
 from gateway.providers.config import InvalidConfig
 from gateway.providers.http_client import HttpClient
 from gateway.providers.post import Poster
+from gateway.relays import relayed
 from gateway.status import LABELS, Status
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
@@ -103,7 +108,7 @@ class Gateway:
         except ValueError as error:
             path, _, message = str(error).partition(": ")
             raise ConfigError([Problem(path, message) if message else Problem("", path)]) from error
-        self.app = self._litestar()
+        self.app = self._front()
 
     # --- making the parts
 
@@ -134,16 +139,9 @@ class Gateway:
             self.encoders.local,
             self._secret,
         )
-        self.spine = Spine(
-            parts.pipeline(config, self._dialects, keys, limiter, concurrency, self.caches, router, tools),
-            dispatcher,
-            self._dialects,
-            self.aftermath,
-            cost=target_cost,
-            saved=saved_usd,
-            crashed=self._crashed,
-            handed=self.desk.hand_over,
-        )
+        common, routes = parts.stages(config, self._dialects, keys, limiter, concurrency, self.caches, router, tools)
+        self.spine = self._spine(build_pipeline(common, routes), dispatcher, self._dialects)
+        self._relaying = self._spine(*relayed(config, self._secret, dispatcher, self._dialects, common, routes))
         self._moderating = Spine(
             parts.moderations(keys, limiter, concurrency, self.encoders.local),
             Dispatcher({}),  # no model is called
@@ -166,6 +164,18 @@ class Gateway:
         )
         self._learning = Learning(router.late)
         self._doors = Doors(keys, configuration.served(config))
+
+    def _spine(self, pipeline: Pipeline, dispatcher: Dispatcher, dialects: Mapping[str, Telling]) -> Spine:
+        return Spine(
+            pipeline,
+            dispatcher,
+            dialects,
+            self.aftermath,
+            cost=target_cost,
+            saved=saved_usd,
+            crashed=self._crashed,
+            handed=self.desk.hand_over,
+        )
 
     def _recorded(self, more: Sequence[Recorder]) -> Aftermath:
         own: list[Recorder] = [logs.LogLine(self.logger, self._pseudonyms), self.metrics, self.recent, self.series]
@@ -198,18 +208,20 @@ class Gateway:
 
     # --- HTTP
 
-    def _litestar(self) -> Litestar:
+    def _front(self) -> GeminiDoor:
         server, told = self.config.server, self.config.telemetry
         limits = Limits(server.max_body, server.body_timeout, server.timeout)
         edge = Edge(self.spine, self._dialects, limits, self._clock, sample=told.sample)
         moderating = Edge(self._moderating, self._dialects, limits, self._clock, sample=told.sample)
+        relaying = Edge(self._relaying, self._dialects, limits, self._clock, sample=told.sample)
         self.metrics.watch(self.status.readings, LABELS)
         page = self.metrics.page if told.prometheus else None
         openai, reject = self._dialects["openai"], self.metrics.reject
-        return Litestar(
+        app = Litestar(
             route_handlers=[
                 *exchange_routes(edge, self._dialects, self.metrics.reject),
                 *moderation_routes(moderating, openai, reject),
+                *relay_routes(relaying, openai, server.max_upload, reject),
                 *model_routes(self._doors.visible, self._dialects, self._started, self.metrics.reject),
                 *health_routes(
                     self.readiness, self.status.degraded, page, configuration.schema_bytes, self.pools.waiting
@@ -225,6 +237,7 @@ class Gateway:
             on_startup=[self.start],
             on_shutdown=[self.stop],
         )
+        return GeminiDoor(app, edge, self._dialects["gemini"], reject)
 
     def server(self, fd: int | None = None, ready: Callable[[str], None] | None = None) -> DrainingServer:
         """A server ready for `serve()`; `ready` is told its URL when it accepts connections."""

@@ -30,7 +30,6 @@ from gateway.http import moderations as moderating
 from gateway.pipeline.aftermath import Aftermath
 from gateway.pipeline.beside import Verdict
 from gateway.pipeline.build import Common, Pipeline, RouteParts
-from gateway.pipeline.build import build as build_pipeline
 from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.judging import RouteJudge
 from gateway.pipeline.receive import Receive
@@ -161,7 +160,7 @@ def router(config: Config, base: Path, encoders: Encoders, say: Callable[[str], 
     )
 
 
-def pipeline(
+def stages(
     config: Config,
     dialects: Mapping[str, Dialect],
     keys: Authenticator,
@@ -170,8 +169,8 @@ def pipeline(
     made: Caches,
     router: Routers,
     tools: Tools,
-) -> Pipeline:
-    """Every route's stages, put in order by `pipeline.build`."""
+) -> tuple[Common, dict[str, RouteParts]]:
+    """The stages of all routes and those of each, for `pipeline.build` to put in order."""
     routes = config.all_routes()
     own_limits = {name: route.limits for name, route in routes.items() if route.limits is not None}
     common = Common(
@@ -197,4 +196,4 @@ def pipeline(
             tap=made.routes[name].tap,
             restore=guards.restore,
         )
-    return build_pipeline(common, parts)
+    return common, parts

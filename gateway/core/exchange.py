@@ -118,6 +118,11 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     warnings: list[str] = []
     response_headers: dict[str, str] = {}
     """Extra headers for the client, set by any stage before the commit point."""
+    answer_status: int = 200
+    """HTTP status of a good answer."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    """Of bodies that are relayed and not understood."""
     cleanup: list[Callable[[], None]] = []
     """Run once, when the exchange ends, however it ends: counters given back, leases released."""
     charges: list[str] = []

@@ -12,6 +12,7 @@ from gateway.core.errors import GatewayFault
 from gateway.core.events import Blocked, Event, Frame
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
+from gateway.core.passing import Sending
 from gateway.core.plan import Target, Timeouts
 from gateway.core.receipt import Receipt
 from gateway.core.request import Body, Operation, Request
@@ -114,6 +115,8 @@ class Call(msgspec.Struct, frozen=True):
     body: bytes
     stream: bool
     """The reply will be an event stream."""
+    sending: Sending | None = None
+    """The body, where it is sent as it comes; `body` is empty then."""
 
 
 class Telling(Protocol):

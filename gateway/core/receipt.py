@@ -91,6 +91,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
     """Models that were not asked, and why: `tiny: context_window`, `fast: vision`."""
     cache: CacheResult = "bypass"
+    cache_id: str = ""
+    """Of the entry that answered, as the client was told it."""
     cache_reason: str = ""
     cache_similarity: float | None = None
     cache_age: float | None = None
@@ -106,6 +108,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     baseline_usd: float | None = None
     """What the route's baseline model would have cost for the same tokens; None without a baseline, or where nothing
     tells how many there would have been."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    """Of bodies that were relayed and not understood."""
     ttft: int | None = None
     """Nanoseconds from opened to the first byte of content handed to the server."""
     overhead: int | None = None

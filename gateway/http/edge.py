@@ -49,8 +49,17 @@ class Edge:
         self._sample = sample
         self._rng = rng
 
-    async def serve(self, dialect: str, operation: Operation, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request to its end. Raises only when the process is being stopped."""
+    async def serve(
+        self,
+        dialect: str,
+        operation: Operation,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        prepare: Callable[[Exchange, BodyReader], None] | None = None,
+    ) -> None:
+        """Serves one request to its end. Raises only when the process is being stopped. `prepare` may leave notes in the
+        exchange before its first stage."""
         given, credential = headers.decode(scope["headers"])
         limits = self._limits
         reader = BodyReader(receive, given, limits.max_body, limits.body_seconds)
@@ -66,6 +75,8 @@ class Edge:
             timeout=headers.timeout(given, limits.timeout),
             first_token=headers.first_token(given),
         )
+        if prepare is not None:
+            prepare(exchange, reader)
         dialect_of = self._dialects[dialect]
         client = Responder(exchange, dialect_of, reader, receive, send, hangup_of(scope))
         try:

@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gateway.core.answer import Answer
-from gateway.core.errors import ContentRefused, GatewayFault, Internal, Unavailable, UpstreamTimeout
+from gateway.core.errors import ClientGone, ContentRefused, GatewayFault, Internal, Unavailable, UpstreamTimeout
 from gateway.core.events import Blocked, Frame, Remedy
 from gateway.core.exchange import Exchange
 from gateway.core.plan import ModelPlan, Target
@@ -135,6 +135,8 @@ class Dispatcher:
         except GatewayFault as fault:
             outcome, trial.fault = fault.name, fault
             return fault
+        except ClientGone:  # while its body was passed on
+            raise
         except Exception as bug:
             outcome = "internal"
             raise Internal("The gateway failed while reading an upstream's answer.") from bug

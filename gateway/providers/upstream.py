@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import gateway
 from gateway.core.errors import BadRequest, GatewayFault, UpstreamFailed, UpstreamTimeout
+from gateway.core.passing import Passing
 from gateway.core.plan import Target, Timeouts
 from gateway.core.ports import Call, Dialect, Reply
 from gateway.core.request import Request
@@ -16,6 +17,7 @@ from gateway.pools.asked import NOTHING
 from gateway.pools.endpoint import Endpoint
 from gateway.pools.endpoints import Endpoints
 from gateway.pools.lease import Lease
+from gateway.providers import relayed
 from gateway.providers.addresses import Paths
 from gateway.providers.counting import CountedHere
 from gateway.providers.failures import fault_of, overridden, says_of_health
@@ -122,6 +124,10 @@ class HttpUpstream:
     def _call(self, request: Request, target: Target) -> Call:
         operation = request.operation
         profile = self._profile
+        if request.passing is not None:
+            if operation not in profile.operations:
+                raise relayed.not_offered(operation, self.name)
+            return relayed.call_of(request, request.passing, target)
         if operation not in profile.operations:
             raise BadRequest(f"The provider of this model does not offer {operation}.", param="model")
         return self._dialect.call(request, target, request.stream or profile.stream.always, self._params)
@@ -150,7 +156,7 @@ class HttpUpstream:
         lease: Lease,
         headers: Sequence[tuple[str, str]],
         timeouts: Timeouts,
-    ) -> UpstreamReply:
+    ) -> Reply:
         """One exchange with one endpoint up to a good head. Every other way out has ended the reply."""
         now = asyncio.get_running_loop().time()
         ends = now + timeouts.total
@@ -162,6 +168,8 @@ class HttpUpstream:
         except ReadTimeout:
             raise _late(call, timeouts) from None
         try:
+            if request.passing is not None:
+                return await self._passed(http, request.passing, lease, timeouts, ends)
             await self._check(http, call)
             if not call.stream:  # the head comes when the answer is whole
                 lease.answered()
@@ -182,6 +190,21 @@ class HttpUpstream:
             await http.aclose()
             raise
 
+    async def _passed(
+        self, http: HttpReply, passing: Passing, lease: Lease, timeouts: Timeouts, ends: float
+    ) -> Reply:
+        if not 200 <= http.status < 300:
+            raise relayed.refused(await self._refused(http), http.status, passing)
+        lease.answered()
+        return relayed.RelayReply(
+            http,
+            endpoint=lease.endpoint.label,
+            upstream_id=self._upstream_id(http.headers),
+            timeouts=timeouts,
+            ends=ends,
+            on_end=lease.end,
+        )
+
     async def _send(
         self, call: Call, url: str, headers: Sequence[tuple[str, str]], timeouts: Timeouts, deadline: float
     ) -> HttpReply:
@@ -189,7 +212,7 @@ class HttpUpstream:
             call.method,
             url,
             headers,
-            call.body,
+            call.body if call.sending is None else call.sending,
             connect_timeout=min(timeouts.connect, timeouts.total),
             read_timeout=timeouts.total,
             deadline=deadline,
@@ -201,6 +224,8 @@ class HttpUpstream:
         """As `_send`, signed; once more where the signer knows better after a refusal."""
         signer = self._signer
         assert signer is not None, "only called where there is one"
+        if call.sending is not None:
+            raise BadRequest("The provider's calls are signed, and a body that is passed on as it comes cannot be.")
         added = await signer.headers(call.method, url, headers, call.body)
         http = await self._send(call, url, [*headers, *added.items()], timeouts, deadline)
         if http.status in _UNSIGNED and signer.refused(http.status, http.headers, added):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gateway.core.errors import GatewayFault, UpstreamFailed
@@ -32,7 +33,7 @@ class RelayOutlet:
     """One answer. A break after its first byte shows: events end in an error; anything else ends too early, since nothing
     that could be said in it would be understood."""
 
-    def __init__(self, exchange: Exchange, ids: Ids, error: Any) -> None:
+    def __init__(self, exchange: Exchange, ids: Ids, error: Callable[[GatewayFault, str], bytes]) -> None:
         self._exchange = exchange
         self._ids = ids
         self._error = error
