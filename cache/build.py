@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from cache.backends.memory import MemoryStore
-from cache.backends.near import NearStore
-from cache.config import CacheConfig, ExactConfig, SemanticConfig, is_server
+from cache.config import CacheConfig, SemanticConfig
 from cache.eligible import Limits
 from cache.exact import ExactCache
+from cache.forget import Forgetting, Known
 from cache.key import Keyer
 from cache.policy import OnlyIfCached
 from cache.semantic import SemanticCache
 from cache.shadow import Shadow
 from cache.shadow_build import shadow_of
-from cache.shared import Elsewhere
 from cache.singleflight import Coalesce, Flights
-from cache.stores import ALL, ExactStore, StoreDown, VectorStore, Which
-from cache.tap import JITTER, CacheTap, Shelf
-from cache.vector_build import vector_store
+from cache.store_build import Purged, Stores
+from cache.stores import ALL, ExactStore, VectorStore, Which
+from cache.tap import CacheTap, Shelf
+from cache.tool_config import ToolCacheConfig, owner_name
+from cache.tools import Embedding, ExactTool, SemanticTool, ToolCache
 from cache.verifier import verifier_for
 from cache.writer import Writer
 from gateway.core.breaker import Breaker
@@ -32,7 +31,6 @@ from gateway.core.clock import Clock
 from gateway.core.ports import Decider, Embed, Transform
 
 if TYPE_CHECKING:
-    from cache.backends.qdrant_server import QdrantLink
     from cache.backends.redis_link import RedisLink
 
 _SWEEP_EVERY = 30.0
@@ -48,15 +46,6 @@ class RouteCache(msgspec.Struct, frozen=True):
     semantic: Decider | None
     tap: Transform | None
     coalesce: Decider | None = None
-
-
-class Purged(msgspec.Struct, frozen=True):
-    """What a purge did to one store. `failed`: why it could not be asked, or empty."""
-
-    count: int
-    shared: bool
-    """By all processes; else it is this process's own, and the others keep what they have."""
-    failed: str = ""
 
 
 class Caches:
@@ -81,21 +70,21 @@ class Caches:
         self._embed_budget = embed_budget
         self._embed_breaker = Breaker(clock)
         self.routes: dict[str, RouteCache] = {}
+        self.tools: dict[str, ToolCache] = {}
+        """By namespace."""
         self.writer = Writer()
         self.redis: RedisLink | None = _link(redis, clock) if redis else None
         """The multiplexed connection, for others who need one; None without Redis."""
-        self._server: QdrantLink | None = None
-        self._exact: dict[str, ExactStore] = {}
+        self._stores = Stores(clock, self.redis, qdrant)
         self._flights: dict[str, Flights] = {}
-        self._vectors: dict[str, VectorStore] = {}
         self._shadows: dict[str, Shadow] = {}
+        self._forgetting = Forgetting(self._stores, self._shadows, self.redis, secret)
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Opens what is kept on disk. Raises OSError if that cannot be used; Redis and Qdrant may be down."""
-        for store in self._vectors.values():
-            await store.start()
-        await self._refresh()
+        await self._stores.start()
+        await self._forgetting.start()
         await self.writer.start()
         self._sweeper = asyncio.create_task(self._sweep(), name="cache-sweeper")
 
@@ -104,51 +93,46 @@ class Caches:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
+        await self._forgetting.close()
         await self.writer.close()
         for shadow in self._shadows.values():
             await shadow.close()
         for flights in self._flights.values():
             if flights.elsewhere is not None:
                 await flights.elsewhere.close()
-        for store in self._stores():
-            await store.close()
-        if self._server is not None:
-            await self._server.close()
+        await self._stores.close()
         if self.redis is not None:
             await self.redis.close()
 
-    async def purge(self, route: str | None = None, which: Which = ALL, *, dry_run: bool = False) -> dict[str, Purged]:
-        """Forgets the entries of one route, or of all, that fit; by store (`default.exact`). A store that is down is told
-        as such, and the others are purged all the same. Raises KeyError for an unknown route."""
-        if route is not None and route not in self.routes:
-            raise KeyError(route)
-        told = {}
-        for name, store, shared in self._named():
-            if route is None or name.rpartition(".")[0] == route:
-                try:
-                    told[name] = Purged(await store.purge(which, dry_run=dry_run), shared)
-                except StoreDown as error:
-                    told[name] = Purged(0, shared, error.why)
-        return told
+    async def purge(
+        self, route: str | None = None, which: Which = ALL, *, dry_run: bool = False, namespace: str | None = None
+    ) -> dict[str, Purged]:
+        """Forgets the entries of one route, one namespace, or of all, that fit; by store (`default.exact`). A store that is
+        down is told as such, and the others are purged all the same. Raises KeyError for an unknown name."""
+        if namespace is not None:
+            self.tools[namespace]
+            route = owner_name(namespace)
+        elif route is not None:
+            self.routes[route]
+        return await self._forgetting.purge(route, which, dry_run=dry_run)
 
     async def evict(self, id: str) -> bool:
         """Forgets the entry that a client saw as `x-tidegate-cache-id`; whether there was one. Raises StoreDown."""
-        stores: dict[str, Mapping[str, ExactStore | VectorStore]] = {"e-": self._exact, "s-": self._vectors}
-        held = stores.get(id[:2], {})
-        if len(id) != 34 or not set(id[2:]) <= set("0123456789abcdef"):
-            return False
-        return any([await store.delete(id) for store in held.values()])
+        return await self._forgetting.evict(id)
 
     async def verdict(self, id: str, right: bool) -> bool:
-        """A person's word on a semantic hit, served or in shadow: `id` is the exchange's or the entry's. False if this
-        process knows of no such hit (any more). Raises StoreDown."""
-        return any([await shadow.verdict(id, right) for shadow in self._shadows.values()])
+        """As `judge`: whether this process knew of the hit."""
+        return await self.judge(id, right) == "known"
+
+    async def judge(self, id: str, right: bool) -> Known:
+        """A person's word on a semantic hit, served or in shadow: `id` is the exchange's or the entry's. Raises
+        StoreDown."""
+        return await self._forgetting.judge(id, right)
 
     def stats(self) -> dict[str, Mapping[str, float]]:
         """Gauges and counters: `{"default.exact": {"entries": ...}, "writer": {...}, "redis": {...}}`."""
         stats: dict[str, Mapping[str, float]] = {"writer": self.writer.stats()}
-        stats |= {f"{name}.exact": store.stats() for name, store in self._exact.items()}
-        stats |= {f"{name}.semantic": store.stats() for name, store in self._vectors.items()}
+        stats |= self._stores.stats()
         stats |= {f"{name}.coalescing": flights.stats() for name, flights in self._flights.items()}
         stats |= {f"{name}.evidence": shadow.evidence.stats() for name, shadow in self._shadows.items()}
         if self.redis is not None:
@@ -160,21 +144,21 @@ class Caches:
         keyer = Keyer(self._secret, config.partition)
         exact: Decider | None = None
         semantic: Decider | None = None
+        shelved: ExactStore | None = None
+        vectors: VectorStore | None = None
         if config.exact is not None:
-            store, elsewhere = self._exact_store(name, config.exact)
-            self._exact[name] = store
-            exact = ExactCache(keyer, store)
+            shelved, elsewhere = self._stores.exact(name, config.exact, name)
+            exact = ExactCache(keyer, shelved)
             self._flights[name] = Flights(elsewhere)
         if config.semantic is not None:
-            semantic = self._semantic(name, config, config.semantic, keyer)
-        if semantic is not None:
+            vectors, semantic = self._semantic(name, config, config.semantic, keyer)
             semantic = OnlyIfCached(semantic)
         else:
             exact = OnlyIfCached(exact)
         shelf = Shelf(
-            self._exact.get(name),
+            shelved,
             config.exact.ttl if config.exact is not None else 0.0,
-            self._vectors.get(name),
+            vectors,
             config.semantic.ttl if config.semantic is not None else 0.0,
             self._flights.get(name),
             config.tags,
@@ -184,15 +168,30 @@ class Caches:
         coalesce = Coalesce(self._flights[name]) if name in self._flights else None
         self.routes[name] = RouteCache(exact, semantic, tap, coalesce)
 
-    def _semantic(self, name: str, config: CacheConfig, semantic: SemanticConfig, keyer: Keyer) -> Decider:
+    def add_tool(self, namespace: str, config: ToolCacheConfig, secrets: Callable[[str], bool]) -> None:
+        """Makes one namespace. Its place in what is shared has a character that no route's name can have."""
+        keyer, place = Keyer(self._secret, config.partition), f"tool\0{namespace}"
+        if config.kind == "exact":
+            store, _ = self._stores.exact(owner_name(namespace), config.exact(), place)
+            self.tools[namespace] = ExactTool(namespace, config, keyer, store, secrets)
+            return
+        if self._embed is None:
+            raise ValueError(f"tool_caches.{namespace}: needs the embedding model, and none is there")
+        vectors = self._stores.vectors(owner_name(namespace), config.semantic(), self._embed, place)
+        embed = Embedding(self._embed, self._embed_breaker, self._embed_budget)
+        self.tools[namespace] = SemanticTool(namespace, config, keyer, vectors, embed, secrets)
+
+    def _semantic(
+        self, name: str, config: CacheConfig, semantic: SemanticConfig, keyer: Keyer
+    ) -> tuple[VectorStore, Decider]:
         embed = self._embed
         if embed is None:
             raise ValueError(f"routes.{name}.cache.semantic: needs the embedding model, and none is there")
-        store = self._vectors[name] = vector_store(name, semantic, embed, self._clock, self._qdrant, self._link)
+        store = self._stores.vectors(name, semantic, embed, name)
         shadow = self._shadows[name] = shadow_of(
             name, semantic, embed, store, redis=self.redis, qdrant=self._qdrant, base=self._base
         )
-        return SemanticCache(
+        return store, SemanticCache(
             keyer,
             store,
             embed,
@@ -205,55 +204,11 @@ class Caches:
             embed_budget=self._embed_budget,
         )
 
-    def _exact_store(self, route: str, config: ExactConfig) -> tuple[ExactStore, Elsewhere | None]:
-        """The store, and the other processes that share it."""
-        if self.redis is None:
-            memory = MemoryStore(
-                self._clock,
-                max_entries=config.max_entries,
-                max_bytes=config.max_bytes,
-                evict=config.evict,
-                max_bytes_per_tenant=config.max_bytes_per_tenant,
-            )
-            return memory, None
-        from cache.backends.redis_lease import RedisLeases
-        from cache.backends.redis_store import RedisStore
-
-        store = RedisStore(self.redis, route, longest=config.ttl * (1 + JITTER) + 1)
-        elsewhere = Elsewhere(RedisLeases(self.redis, store.prefix))
-        if config.near is None:
-            return store, elsewhere
-        near = MemoryStore(self._clock, max_entries=config.near.max_entries, max_bytes=config.max_bytes)
-        return NearStore(near, store, config.near.ttl), elsewhere
-
-    def _link(self) -> QdrantLink:
-        from cache.backends.qdrant_server import QdrantLink
-
-        if self._server is None:
-            self._server = QdrantLink(self._qdrant)
-        return self._server
-
-    def _stores(self) -> list[ExactStore | VectorStore]:
-        return [*self._exact.values(), *self._vectors.values()]
-
-    def _named(self) -> list[tuple[str, ExactStore | VectorStore, bool]]:
-        """Every store, its name, and whether other processes share it."""
-        exact: list[tuple[str, ExactStore | VectorStore, bool]] = [
-            (f"{route}.exact", store, self.redis is not None) for route, store in self._exact.items()
-        ]
-        return exact + [(f"{route}.semantic", store, is_server(self._qdrant)) for route, store in self._vectors.items()]
-
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_EVERY)
-            for store in self._stores():
-                with contextlib.suppress(StoreDown):
-                    await store.sweep()
-            await self._refresh()
-
-    async def _refresh(self) -> None:
-        """Evidence that is kept somewhere is read again: other processes add to it. Without, what is known here stays."""
-        await asyncio.gather(*(shadow.refresh() for shadow in self._shadows.values()), return_exceptions=True)
+            await self._stores.sweep()
+            await self._forgetting.refresh()
 
 
 def build(
@@ -266,8 +221,11 @@ def build(
     embed: Embed | None = None,
     embed_budget: float = EMBED_BUDGET,
     base: Path = Path(),
+    tools: Mapping[str, ToolCacheConfig] = {},
+    secrets: Callable[[str], bool] = lambda _text: False,
 ) -> Caches:
-    """The caches of all routes; `caches.routes[name]` has the parts of one.
+    """The caches of all routes; `caches.routes[name]` has the parts of one. `tools`: namespaces for applications' own
+    values; `secrets`: whether a text holds a credential.
 
     `secret`: at least 16 bytes; the same in every process that shares Redis or Qdrant, or they share nothing.
     `base`: the folder that evidence files are named from.
@@ -277,6 +235,8 @@ def build(
     caches = Caches(secret, clock, redis=redis, qdrant=qdrant, embed=embed, embed_budget=embed_budget, base=base)
     for name, config in routes.items():
         caches.add(name, config or CacheConfig())
+    for namespace, tool in tools.items():
+        caches.add_tool(namespace, tool, secrets)
     return caches
 
 

@@ -84,13 +84,13 @@ def problems(
     found: list[str] = []
     exact, semantic = config.exact, config.semantic
     if exact is not None:
-        found += _bounds(f"{path}.exact", exact.ttl, exact.max_entries, exact.max_bytes)
+        found += bounds(f"{path}.exact", exact.ttl, exact.max_entries, exact.max_bytes)
         found += _exact_bounds(f"{path}.exact", exact)
     if len(config.tags) > _MOST_TAGS or any(not tag or len(tag) > _LONGEST_TAG for tag in config.tags):
         found.append(f"{path}.tags: at most {_MOST_TAGS} tags of 1 to {_LONGEST_TAG} characters")
     if semantic is not None:
         where = f"{path}.semantic"
-        found += _bounds(where, semantic.ttl, semantic.max_entries, semantic.max_bytes)
+        found += bounds(where, semantic.ttl, semantic.max_entries, semantic.max_bytes)
         for name, least, most in (
             ("threshold", 0.0, 1.0),
             ("max_false_hit_rate", 0.0, 1.0),
@@ -185,7 +185,7 @@ def kept_on_disk(qdrant: str) -> bool:
     return qdrant != ":memory:" and not is_server(qdrant)
 
 
-def _bounds(where: str, ttl: float, entries: int, size: int) -> Sequence[str]:
+def bounds(where: str, ttl: float, entries: int, size: int) -> Sequence[str]:
     found = []
     if not 0 < ttl <= 365 * 86400:
         found.append(f"{where}.ttl: {ttl:g} s is not between 0 and a year")

@@ -15,7 +15,7 @@ its own samples close it again. An unclear comparison counts as wrong.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -88,6 +88,11 @@ class Evidence:
         for outcome in outcomes:
             self._keep(outcome)
         self._decide()
+
+    def struck(self) -> list[str]:
+        """Entries that have answered `STRIKES` questions wrongly."""
+        counts = Counter(entry for entry, _ in self._bad)
+        return [entry for entry, strikes in counts.items() if strikes >= STRIKES]
 
     def bad(self, entry: str, question: str) -> bool:
         """Whether this entry is known to answer this question wrongly."""

@@ -75,6 +75,13 @@ class Keyer:
         """The id of the semantic entry for `text`: the same question in the same partition replaces its entry."""
         return "s-" + keyed(self._secret, [partition, text])[:32]
 
+    def of(self, material: dict[str, Any]) -> str | None:
+        """64 hex digits for other things than requests; `kind` keeps them apart. None for what canonical JSON cannot say."""
+        try:
+            return keyed(self._secret, {"schema": SCHEMA, **material})
+        except (OverflowError, TypeError, ValueError, RecursionError):
+            return None
+
     def _hash(self, kind: str, exchange: Exchange, encoder: str) -> str | None:
         owner = owner_of(exchange, self._scope)
         plan = exchange.plan

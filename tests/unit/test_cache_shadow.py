@@ -184,7 +184,7 @@ async def test_a_dead_redis_keeps_what_is_known_here(tmp_path: Path) -> None:
         await ask(caches, exchange(SAME), "Lima.")
     assert stats(caches)["serving"] == 1
     async with asyncio.timeout(10):
-        await caches._refresh()
+        await caches._forgetting.refresh()
     assert stats(caches)["serving"] == 1
     await caches.close()
 
@@ -229,7 +229,7 @@ async def test_replicas_serve_by_the_same_evidence(redis_url: str) -> None:
         await one._shadows["default"]._add(Outcome(0.95, "right", f"s-{number}", "q"))
     await one._shadows["default"]._add(Outcome(0.95, "wrong", "s-bad", "q", confirmed=True))
     assert stats(two)["serving"] == 0
-    await two._refresh()
+    await two._forgetting.refresh()
     assert stats(two)["serving"] == 1
     assert two._shadows["default"].evidence.bad("s-bad", "q")
     await one.close()
