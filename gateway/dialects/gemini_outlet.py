@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.errors import GatewayFault
+from gateway.core.errors import GatewayFault, UpstreamFailed
 from gateway.core.events import Blocked, Finished, Frame, Started
 from gateway.core.exchange import Exchange
 from gateway.dialects.gemini_errors import error_body
@@ -13,6 +13,7 @@ from gateway.dialects.model_name import ModelName
 from gateway.dialects.retract import mark
 
 _FIELD = "modelVersion"
+_MIXED = "The upstream's answer mixed the pieces of several tool calls in a way that cannot be told in this API."
 _FIELD_JSON = b'"modelVersion"'
 
 
@@ -24,6 +25,11 @@ class _Flow:
         self.writer = ResponseWriter(exchange.asked().model, exchange.id)
         self._name = ModelName(exchange.asked().model, _FIELD)
         self._model = ""
+
+    def check(self) -> None:
+        """Raises UpstreamFailed for an answer that cannot be told."""
+        if self.writer.broken:
+            raise UpstreamFailed(_MIXED)
 
     def named(self, frame: Frame, raw: bytes) -> bytes:
         """The frame's own bytes with our name for the model, where they name one."""
@@ -53,7 +59,9 @@ class StreamOutlet:
         return _event(writer.take())
 
     def finish(self) -> bytes:
-        return _event(self._flow.writer.finish())
+        wire = self._flow.writer.finish()
+        self._flow.check()
+        return _event(wire)
 
     def fail(self, fault: GatewayFault) -> bytes:
         """The SDKs raise on an event that begins with `error`."""
@@ -87,7 +95,9 @@ class FoldingOutlet:
         whole = self._whole
         if whole is not None and whole.raw is not None:
             return self._flow.named(whole, whole.raw)
-        return encode(self._flow.writer.finish() or {})
+        wire = self._flow.writer.finish()
+        self._flow.check()
+        return encode(wire or {})
 
     def fail(self, fault: GatewayFault) -> bytes:
         return error_body(fault, self._flow.id)

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.core.errors import BadRequest
 from gateway.core.request import Body, Operation, Request, Role, Slot, SlotKind
+from gateway.dialects.gemini_chunk import MAX_CHOICES
 from gateway.dialects.gemini_extra import NAME
 from gateway.dialects.gemini_spelling import respell
 from gateway.dialects.reading import flag, model_of, wrong
@@ -76,10 +77,12 @@ def _types(body: Body, path: str) -> None:
         for name in names:
             if body.get(name) is not None and type(body[name]) is not kind:
                 raise wrong(f"{path}{name}", want, body[name])
-    most = (body.get("generationConfig") or {}).get("maxOutputTokens")
-    if most is not None and (type(most) is not int or most < 1):
-        where = f"{path}generationConfig.maxOutputTokens"
-        raise BadRequest(f"{where} must be a whole number, 1 or more.", param=where)
+    config = body.get("generationConfig") or {}
+    for name, most in (("maxOutputTokens", None), ("candidateCount", MAX_CHOICES)):
+        value = config.get(name)
+        if value is not None and (type(value) is not int or value < 1 or (most is not None and value > most)):
+            where, bound = f"{path}generationConfig.{name}", f"1 to {most}" if most else "1 or more"
+            raise BadRequest(f"{where} must be a whole number, {bound}.", param=where)
 
 
 def _content(content: Any, role: Role, turn: int, path: str, slots: list[Slot]) -> None:
