@@ -29,6 +29,8 @@ def from_neutral(neutral: Neutral, *, thoughts: bool) -> Body:
     body: Body = {"messages": _messages(neutral.turns, thoughts)}
     if neutral.system:
         body["system"] = [{"text": text} for text in neutral.system if text]
+    if neutral.n > 1:
+        raise untranslatable(neutral.called("n"))
     config: Body = {}
     if neutral.max_tokens is not None:
         config["maxTokens"] = neutral.max_tokens

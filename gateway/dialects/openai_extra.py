@@ -34,17 +34,25 @@ def empty(value: Any) -> bool:
 
 
 def usage_of(usage: dict[str, Any], beside: Extra | None = None) -> Usage:
-    """The usage object of chat, completions and embeddings replies; also DeepSeek's names for cached tokens."""
+    """The usage object of chat, completions and embeddings replies; also other names for cached and reasoning tokens.
+
+    Some (xAI) count reasoning apart from the completion. Their own total says so, and the canonical count includes it.
+    """
     details = usage.get("prompt_tokens_details")
     details = details if type(details) is dict else {}
     made = usage.get("completion_tokens_details")
     made = made if type(made) is dict else {}
+    read, spoken = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    reasoned = count(made.get("reasoning_tokens")) or count(usage.get("reasoning_tokens"))
+    apart = reasoned > 0 and count(usage.get("total_tokens")) == read + spoken + reasoned
     return Usage(
-        input_tokens=count(usage.get("prompt_tokens")),
-        output_tokens=count(usage.get("completion_tokens")),
-        cached_tokens=count(details.get("cached_tokens")) or count(usage.get("prompt_cache_hit_tokens")),
+        input_tokens=read,
+        output_tokens=spoken + reasoned if apart else spoken,
+        cached_tokens=count(details.get("cached_tokens"))
+        or count(usage.get("prompt_cache_hit_tokens"))
+        or count(usage.get("cached_tokens")),
         cache_write_tokens=count(details.get("cache_write_tokens")),
-        reasoning_tokens=count(made.get("reasoning_tokens")),
+        reasoning_tokens=reasoned,
         raw=usage,
         extra=wrap(beside),
     )

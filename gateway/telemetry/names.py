@@ -59,7 +59,10 @@ KEY = "tidegate.key"
 USER = "tidegate.user"
 
 OPERATIONS = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
-PROVIDERS = {"azure": "azure.ai.openai", "gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai"}
+PROVIDERS = {
+    "azure": "azure.ai.openai", "azure-deployments": "azure.ai.openai", "bedrock": "aws.bedrock", "gemini": "gcp.gemini",
+    "mistral": "mistral_ai", "vertex": "gcp.vertex_ai", "xai": "x_ai",
+}  # fmt: skip
 """Types of providers whose well-known name in the conventions is another than ours. A type without a well-known name
 (vllm, llama-cpp ...) is told as it stands, which the conventions allow."""
 PATHS = {

@@ -13,9 +13,10 @@ from gateway.providers.http_request import wrong_url
 from gateway.providers.profile import Profile, merge
 
 KINDS = (
-    "anthropic azure bedrock deepseek gemini groq llama-cpp mistral ollama openai openai-compatible openrouter sglang tgi "
-    "together trtllm vllm xai"
+    "anthropic azure azure-deployments bedrock cohere deepseek gemini groq llama-cpp mistral ollama openai "
+    "openai-compatible openrouter sglang tgi together trtllm vertex vllm xai"
 )
+PLACES = {"region": "eu-west-1", "location": "europe-west4", "project": "acme-ai"}
 
 
 def test_the_kinds_that_are_promised_are_there() -> None:
@@ -28,7 +29,7 @@ def test_every_file_of_the_catalog_is_sound(kind: str) -> None:
     """A profile speaks a dialect that exists, has a usable address or asks for one, and forwards no credential."""
     profile = catalog.profile(kind)
     assert profile.dialect in upstream_dialects()
-    assert profile.base_url is None or wrong_url(filled(profile.base_url, {"region": "eu-west-1"})) is None
+    assert profile.base_url is None or wrong_url(filled(profile.base_url, PLACES)) is None
     assert profile.base_url is None or profile.base_url.startswith("https://") or "127.0.0.1" in profile.base_url
     assert profile.operations
     secret = {"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"}
