@@ -10,7 +10,8 @@ import msgspec
 from litestar import MediaType, Request, Response, delete, post
 from litestar.handlers import HTTPRouteHandler
 
-from cache.build import Caches, Purged
+from cache.build import Caches
+from cache.store_build import Purged
 from cache.stores import StoreDown, Which
 from gateway.core.errors import BadRequest, GatewayFault, NotFound, Unavailable
 from gateway.core.units import parse_duration
@@ -23,6 +24,8 @@ class PurgeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     dry_run: bool
     route: str | None = None
+    namespace: str | None = None
+    """Of `tool_caches`, instead of a route."""
     tag: str | None = None
     tenant: str | None = None
     older_than: float | str | None = None
@@ -45,9 +48,10 @@ def cache_routes(caches: Caches, allowed: Allowed) -> list[HTTPRouteHandler]:
         try:
             admit(request, allowed)
             asked, which = _read(await json_body(request))
-            told = await caches.purge(asked.route, which, dry_run=asked.dry_run)
+            told = await caches.purge(asked.route, which, dry_run=asked.dry_run, namespace=asked.namespace)
         except KeyError:
-            return fault_reply(NotFound("There is no such route.", code="route_not_found"))
+            what = "route" if asked.namespace is None else "namespace"
+            return fault_reply(NotFound(f"There is no such {what}.", code=f"{what}_not_found"))
         except GatewayFault as fault:
             return fault_reply(fault)
         return _told(told, asked.dry_run)
@@ -76,7 +80,7 @@ def _verdicts(caches: Caches, allowed: Allowed) -> HTTPRouteHandler:
         try:
             admit(request, allowed)
             told = msgspec.json.decode(await json_body(request), type=Verdict)
-            known = await caches.verdict(told.id, told.right)
+            known = await caches.judge(told.id, told.right)
         except msgspec.MsgspecError as error:
             return fault_reply(BadRequest(f"The verdict cannot be read: {error}"))
         except GatewayFault as fault:
@@ -85,10 +89,13 @@ def _verdicts(caches: Caches, allowed: Allowed) -> HTTPRouteHandler:
             return fault_reply(
                 Unavailable(f"The verdict counts in this process, and could not be kept elsewhere ({down.why}).")
             )
-        if not known:
+        if known == "unknown":
             message = "This process knows of no semantic hit with that id, or not any more."
             return fault_reply(NotFound(message, code="cache_hit_not_found"))
-        return Response(msgspec.json.encode({"id": told.id, "right": told.right}), headers=HEADERS)
+        body: dict[str, Any] = {"id": told.id, "right": told.right}
+        if known == "passed_on":  # the process that has seen it hears of it within a second or two
+            return Response(msgspec.json.encode({**body, "passed_on": True}), status_code=202, headers=HEADERS)
+        return Response(msgspec.json.encode(body), headers=HEADERS)
 
     return verdicts
 
@@ -98,6 +105,8 @@ def _read(body: bytes) -> tuple[PurgeRequest, Which]:
         asked = msgspec.json.decode(body, type=PurgeRequest)
     except msgspec.MsgspecError as error:
         raise BadRequest(f"The purge cannot be read: {error}") from None
+    if asked.route is not None and asked.namespace is not None:
+        raise BadRequest("Give either route or namespace, not both.", param="namespace")
     older = asked.older_than
     try:
         seconds = parse_duration(older) if isinstance(older, str) else older

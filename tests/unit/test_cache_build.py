@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cache.build import Purged, build
+from cache.build import build
 from cache.config import CacheConfig, ExactConfig, SemanticConfig
 from cache.notes import EXACT, SEMANTIC
 from cache.policy import HEADER
 from cache.shadow import SHADOW
+from cache.store_build import Purged
 from gateway.core.clock import ManualClock
 from gateway.core.errors import NotCached
 from tests.fixtures.cache_world import SECRET, TrigramEmbed, ask, exchange, look, play, said
