@@ -13,7 +13,7 @@ from gateway.http.asgi import Headers
 RETRY_AFTER_CAP = 60.0
 """Seconds. Some SDKs sleep as long as they are told, so what we tell is bounded."""
 
-_CREDENTIALS = ("authorization", "x-api-key", "api-key")
+_CREDENTIALS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 _DROPPED = frozenset({*_CREDENTIALS, "cookie", "proxy-authorization"})
 _FINAL = frozenset({"insufficient_quota", "not_cached", "upstream_authentication"})
 """Codes of faults that SDKs would retry by their status, in vain."""
@@ -23,6 +23,7 @@ _DEADLINES = (
     ("x-portkey-request-timeout", 0.001),
     ("x-stainless-read-timeout", 1.0),
     ("x-stainless-timeout", 1.0),
+    ("x-server-timeout", 1.0),
 )
 """Headers that say how long the whole answer may take, and the seconds in their unit. First what was asked for on purpose,
 of us or of a gateway used before, then what SDKs announce of themselves."""
