@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from gateway.admission.admit import Authenticator, may_use
 from gateway.admission.keyring import OpenAccess
 from gateway.core.errors import GatewayFault
+from gateway.core.exchange import Principal
 from gateway.http import headers
 from gateway.http.asgi import Headers
 
@@ -18,10 +19,14 @@ class Doors:
         self._keys = keys
         self._served = served
 
+    def principal(self, given: Headers) -> Principal:
+        """Whose key it is. Raises `Unauthenticated`."""
+        _, credential = headers.decode(given)
+        return self._keys.authenticate(credential)
+
     def visible(self, given: Headers) -> list[str]:
         """The names that the caller's key may ask for. Raises `Unauthenticated`."""
-        _, credential = headers.decode(given)
-        principal = self._keys.authenticate(credential)
+        principal = self.principal(given)
         return sorted(name for name in self._served if may_use(principal, name))
 
     def may_watch(self, given: Mapping[str, str]) -> bool:

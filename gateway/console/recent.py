@@ -9,6 +9,7 @@ from typing import Any
 from gateway.core.events import Usage
 from gateway.core.receipt import Attempt, Receipt, Stage
 from gateway.core.verdict import Verdict
+from gateway.feedback.rating import Rating
 
 MOST = 500
 MOST_AT_ONCE = 200
@@ -25,6 +26,7 @@ class Recent:
         self.instance = secrets.token_hex(4)
         """Tells a page that it talks to another process, or to this one after a restart: numbers begin again."""
         self._rows: deque[tuple[int, Receipt]] = deque(maxlen=most)
+        self._ratings: dict[str, Rating] = {}
         self._overheads: deque[int] = deque(maxlen=most)
         self._count = self._hits = self._lookups = self._refused = self._failed = self._masked = self._tokens = 0
         self._cost = self._saved = self._baseline = self._compared = 0.0
@@ -52,6 +54,15 @@ class Recent:
         if receipt.overhead is not None:
             self._overheads.append(receipt.overhead)
 
+    def rate(self, id: str, rating: Rating) -> None:
+        """Joins what somebody thinks of an answer to its receipt."""
+        self._ratings[id] = rating
+        while len(self._ratings) > MOST:
+            del self._ratings[next(iter(self._ratings))]
+
+    def rating(self, id: str) -> Rating | None:
+        return self._ratings.get(id)
+
     def find(self, id: str) -> Receipt | None:
         return next((receipt for _, receipt in reversed(self._rows) if receipt.id == id), None)
 
@@ -75,8 +86,16 @@ class Recent:
                 "baseline_spent_usd": self._compared,
                 "overhead_p50_ms": _median_ms(self._overheads),
             },
-            "receipts": [row_of(number, receipt) for number, receipt in self._rows if number > first],
+            "receipts": [
+                row_of(number, receipt) | {"rating": self._word(receipt.id)}
+                for number, receipt in self._rows
+                if number > first
+            ],
         }
+
+    def _word(self, id: str) -> str:
+        rating = self._ratings.get(id)
+        return rating.rating if rating is not None else ""
 
 
 def _median_ms(values: deque[int]) -> float | None:

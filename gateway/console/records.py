@@ -14,6 +14,7 @@ from gateway.core.errors import GatewayFault, NotFound, Unauthenticated
 from gateway.core.events import Usage
 from gateway.core.receipt import Receipt
 from gateway.dialects.openai_errors import error_body
+from gateway.feedback.rating import Rating
 
 _HEADERS = {"cache-control": "no-store"}
 
@@ -28,15 +29,19 @@ def record_routes(recent: Recent, allowed: Callable[[Mapping[str, str]], bool]) 
         found = recent.find(id)
         if found is None:
             return _fault(NotFound("No such record is kept.", code="receipt_not_found"))
-        return Response(record_of(found), media_type=MediaType.JSON, headers=_HEADERS)
+        return Response(record_of(found, recent.rating(id)), media_type=MediaType.JSON, headers=_HEADERS)
 
     return [record]
 
 
-def record_of(receipt: Receipt) -> bytes:
-    """As JSON, field by field. Of usages only the counts: the upstream's own object may hold anything."""
+def record_of(receipt: Receipt, rating: Rating | None = None) -> bytes:
+    """As JSON, field by field. Of usages only the counts: the upstream's own object may hold anything. `feedback`: what the
+    asker thought of the answer, if it said."""
     attempts = tuple(msgspec.structs.replace(call, usage=_counts(call.usage)) for call in receipt.attempts)
-    return msgspec.json.encode(msgspec.structs.replace(receipt, attempts=attempts, usage=_counts(receipt.usage)))
+    told = msgspec.structs.replace(receipt, attempts=attempts, usage=_counts(receipt.usage))
+    if rating is None:
+        return msgspec.json.encode(told)
+    return msgspec.json.encode({**msgspec.structs.asdict(told), "feedback": rating})
 
 
 def _counts(usage: Usage | None) -> Usage | None:

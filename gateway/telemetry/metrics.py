@@ -70,6 +70,8 @@ class Metrics:
         self._compared = counter("tidegate_baseline_spent_usd", "What those same exchanges did cost.", "route")
         self._intents = counter("tidegate_intents", "Intents found.", "route", "intent")
         self._attempts = counter("tidegate_attempts", "Upstream calls.", "provider", "outcome")
+        self._feedback = counter("tidegate_feedback", "What askers thought of answers.", "route", "rating")
+        self._relayed = counter("tidegate_relayed_bytes", "Of bodies passed on unread.", "operation", "direction")
         self._degraded = counter("tidegate_degraded", "Exchanges served without a part.", "what")
         self._rejected = counter("tidegate_rejected_connections", "Connections that never became a request.", "why")
 
@@ -99,6 +101,9 @@ class Metrics:
             self._compared[(route,)].inc(max(0.0, receipt.cost_usd or 0.0))
         if receipt.intent:
             self._intents[route, receipt.intent].inc()
+        for direction, count in (("in", receipt.bytes_in), ("out", receipt.bytes_out)):
+            if count:
+                self._relayed[receipt.operation, direction].inc(count)
         for what in receipt.degraded:
             self._degraded[(what,)].inc()
 
@@ -127,6 +132,10 @@ class Metrics:
                 self._unpriced[(model,)].inc()
             else:
                 self._cost[model, provider].inc(max(0.0, attempt.cost_usd))
+
+    def feedback(self, route: str, rating: str) -> None:
+        """What somebody thinks of an answer: `up`, `down`, `neutral`."""
+        self._feedback[route, rating].inc()
 
     def reject(self, why: str) -> None:
         """A connection that never became an exchange."""
