@@ -175,6 +175,7 @@ class Gateway:
             saved=saved_usd,
             crashed=self._crashed,
             handed=self.desk.hand_over,
+            keepalive=self.config.server.keepalive,
         )
 
     def _recorded(self, more: Sequence[Recorder]) -> Aftermath:

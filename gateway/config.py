@@ -53,6 +53,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How long a client may take nothing of what is sent to it before it counts as gone."""
     timeout: Duration = Duration(600.0)
     """For a whole exchange; a client may ask for less."""
+    keepalive: Duration = Duration(15.0)
+    """Silence after which a streaming client gets a sign of life, and status 200 with it; 0: never. A model may say its own."""
     drain: Duration = Duration(30.0)
     """For open exchanges to end after SIGTERM."""
     drain_notice: Duration = Duration(0.0)
@@ -184,6 +186,8 @@ def _own(config: Config, base: Path) -> Iterator[tuple[str, str]]:
         yield "version", f"{config.version} is not known; this gateway reads version 1"
     if not 0 <= server.port <= 65535:
         yield "server.port", f"{server.port} is not a port"
+    if server.keepalive < 0:
+        yield "server.keepalive", "must not be negative; 0 means never"
     if not 1 <= server.workers <= 256:
         yield "server.workers", f"{server.workers} is not between 1 and 256"
     if server.secret is not None and len(server.secret.reveal()) < 16:

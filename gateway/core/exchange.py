@@ -150,6 +150,8 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     """From `started` until the first content was handed to the server."""
     waited: int = 0
     """Spent waiting for upstreams, up to the first content."""
+    beats: int = 0
+    """Signs of life that were sent while nothing of an answer was."""
     held_chars: int = 0
     """Most characters that the hold-back kept back at one time."""
     held: int = 0

@@ -62,6 +62,8 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Most seconds to wait before a retry, whatever the upstream's Retry-After says."""
     hedge_after: float | None = None
     """Seconds without content after which a second call is made beside the first; None: never."""
+    keepalive: float | None = None
+    """Seconds of silence after which a streaming client gets a sign of life; 0: never; None: the server's."""
     on_failure: tuple[str, ...] = ()
     on_context_overflow: tuple[str, ...] = ()
     on_content_policy: tuple[str, ...] = ()

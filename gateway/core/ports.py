@@ -123,6 +123,8 @@ class Telling(Protocol):
     """How answers and faults are told to a client."""
 
     name: str
+    beat: bytes
+    """What a stream may carry between its events while there is nothing to say. Empty: nothing."""
 
     def outlet(self, exchange: Exchange) -> Outlet: ...
 

@@ -115,6 +115,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Nanoseconds from opened to the first byte of content handed to the server."""
     overhead: int | None = None
     """Nanoseconds spent here and not waiting for an upstream, up to the first content byte."""
+    beats: int = 0
+    """Signs of life sent to a streaming client while it waited. The first committed it to status 200."""
     held_chars: int = 0
     """Most characters that the hold-back kept back at one time."""
     held: int = 0

@@ -40,6 +40,7 @@ class Anthropic:
     """A `Dialect`. `readers` turn the bodies of other dialects into canonical requests."""
 
     name = NAME
+    beat = b'event: ping\ndata: {"type":"ping"}\n\n'
 
     def __init__(self, readers: Mapping[str, ToNeutral]) -> None:
         self._readers = readers

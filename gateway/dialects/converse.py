@@ -34,6 +34,7 @@ class Converse:
     """A `Dialect`, its upstream's side only. `readers` turn the bodies of clients' dialects into canonical requests."""
 
     name = NAME
+    beat = b""
 
     def __init__(self, readers: Mapping[str, ToNeutral]) -> None:
         self._readers = readers

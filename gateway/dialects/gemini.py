@@ -43,6 +43,8 @@ class Gemini:
     """A `Dialect`. `readers` turn the bodies of other dialects into canonical requests."""
 
     name = NAME
+    beat = b"\n\n"
+    """An empty line: Google's own client takes a comment for data."""
 
     def __init__(self, readers: Mapping[str, ToNeutral]) -> None:
         self._readers = readers

@@ -45,6 +45,7 @@ class OpenAI:
     """A `Dialect`. `readers` turn the bodies of other dialects into canonical requests."""
 
     name = NAME
+    beat = b": keepalive\n\n"
 
     def __init__(self, readers: Mapping[str, ToNeutral]) -> None:
         self._readers = readers

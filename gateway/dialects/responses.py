@@ -30,6 +30,7 @@ class Responses:
     """A `Dialect`. Errors and model lists are those of OpenAI's other APIs."""
 
     name = NAME
+    beat = b": keepalive\n\n"
 
     # --- the client's side
 

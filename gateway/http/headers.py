@@ -92,8 +92,8 @@ def _seconds(headers: Mapping[str, str], names: Sequence[tuple[str, float]]) -> 
     return None
 
 
-def told(exchange: Exchange) -> Headers:
-    """What was decided, as far as it is known when the headers go out."""
+def told(exchange: Exchange, *, answered: bool = True) -> Headers:
+    """What was decided, as far as it is known when the headers go out. Not `answered`: nothing of who answers is."""
     out: list[tuple[str, str]] = [("x-request-id", exchange.id), ("request-id", exchange.id)]
     add = out.append
     if exchange.route:
@@ -102,21 +102,13 @@ def told(exchange: Exchange) -> Headers:
         add(("x-tidegate-intent", exchange.intent))
     if exchange.tier:
         add(("x-tidegate-tier", exchange.tier))
-    model = exchange.served_model or (exchange.plan.alias if exchange.plan else "")
-    if model:
-        add(("x-tidegate-model", model))
-    attempts = len(exchange.attempts)
-    if exchange.calling is not None:
-        add(("x-tidegate-provider", exchange.calling.provider))
-        add(("x-tidegate-upstream-model", exchange.calling.model))
-        attempts += 1
-    if attempts:
-        add(("x-tidegate-attempts", str(attempts)))
+    if answered:
+        out.extend(_served(exchange))
     out.extend(_cache(exchange.cache))
     if exchange.verdicts:
         add(("x-tidegate-guardrails", ",".join(verdict.header for verdict in exchange.verdicts)))
     add(("x-tidegate-overhead-ms", f"{(exchange.elapsed() - exchange.waited) / 1e6:.2f}"))
-    if exchange.cost_usd is not None:
+    if exchange.cost_usd is not None and answered:
         add(("x-tidegate-cost-usd", f"{exchange.cost_usd:.8f}"))
     if exchange.degraded:
         add(("x-tidegate-degraded", ",".join(dict.fromkeys(exchange.degraded))))
@@ -124,6 +116,21 @@ def told(exchange: Exchange) -> Headers:
         add(("x-tidegate-warning", ",".join(exchange.warnings)))
     out.extend(exchange.response_headers.items())
     return [(name.encode("latin-1"), _clean(value)) for name, value in out]
+
+
+def _served(exchange: Exchange) -> list[tuple[str, str]]:
+    out: list[tuple[str, str]] = []
+    model = exchange.served_model or (exchange.plan.alias if exchange.plan else "")
+    if model:
+        out.append(("x-tidegate-model", model))
+    attempts = len(exchange.attempts)
+    if exchange.calling is not None:
+        out.append(("x-tidegate-provider", exchange.calling.provider))
+        out.append(("x-tidegate-upstream-model", exchange.calling.model))
+        attempts += 1
+    if attempts:
+        out.append(("x-tidegate-attempts", str(attempts)))
+    return out
 
 
 def _cache(note: CacheNote) -> list[tuple[str, str]]:

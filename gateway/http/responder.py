@@ -14,6 +14,7 @@ from gateway.http.body import BodyReader
 
 _STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 _JSON = "application/json"
+_EVENTS = b"text/event-stream; charset=utf-8"
 
 
 class Responder:
@@ -71,6 +72,12 @@ class Responder:
             await self._start(self._exchange.answer_status, data, content_type, last=last, streaming=streaming)
         self.ended = last
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    async def beat(self, data: bytes) -> None:
+        if not self.committed:
+            lines = [(b"content-type", _EVENTS), *headers.told(self._exchange, answered=False), *_STREAM_HEADERS]
+            await self._head(200, lines)
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def _start(self, status: int, data: bytes, content_type: str, *, last: bool, streaming: bool) -> None:
         lines = [(b"content-type", content_type.encode("latin-1")), *headers.told(self._exchange)]

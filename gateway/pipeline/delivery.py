@@ -1,7 +1,10 @@
 """One answer on its way to the client, and the commit point.
 
-Until the first released content, nothing is sent: dispatch may try another target, and a refusal may still be a
+Until the first released content, nothing of it is sent: dispatch may try another target, and a refusal may still be a
 clean 4xx. From then on only an in-stream error or a content-filter ending is left.
+
+Two things are committed to, one after the other: the client's headers, also by a sign of life while it waits, and this
+answer's content. Another target may be tried until the second; how a fault or a refusal is told goes by the first.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from gateway.core.errors import GatewayFault, Internal, StreamCut
 from gateway.core.events import Blocked, Failed, Frame
 from gateway.core.exchange import Exchange
 from gateway.core.ports import Outlet, Session, Transform
+from gateway.pipeline.keepalive import Keepalive, Waiting, kept_alive
 from gateway.pipeline.seen import CONTENT, Seen
 from gateway.pipeline.stream import Stream
 from gateway.pipeline.trial import Cost, spent
@@ -21,7 +25,7 @@ _MOST_KEPT = 65_536
 """Batches of one answer that are kept to be gone through again."""
 
 
-class Client(Protocol):
+class Client(Waiting, Protocol):
     """The client's end of the connection, as the HTTP edge offers it."""
 
     committed: bool
@@ -48,7 +52,14 @@ class Delivery:
         self._transforms = transforms
         self._make_outlet = outlet
         self.cost = cost
+        self.committed = False
+        """Something of an answer's content is out."""
+        self._alive: Keepalive | None = None
         self.begin()
+
+    def keep_alive(self, beat: bytes, default: float) -> None:
+        """From here on the client gets signs of life while nothing is released. See `keepalive`."""
+        self._alive = kept_alive(self._exchange, self._client, beat, default)
 
     def begin(self, seen: Seen | None = None) -> None:
         """Starts afresh for an attempt; what an earlier one left unsent is forgotten. `seen` keeps what it tells. Sessions
@@ -85,10 +96,6 @@ class Delivery:
             if self.over:
                 break
         return True
-
-    @property
-    def committed(self) -> bool:
-        return self._client.committed
 
     @property
     def over(self) -> bool:
@@ -148,14 +155,24 @@ class Delivery:
         if not self.done and self.blocked is None:
             raise StreamCut("The upstream's answer broke off before its end.")
 
+    async def quiet(self) -> None:
+        """No more signs of life: what comes next is the last word."""
+        if self._alive is not None:
+            await self._alive.end()
+
+    async def _last_words(self) -> Outlet:
+        """The outlet that ends what is out. What another one has written and nobody was sent is no part of that."""
+        await self.quiet()
+        return self._open()[1] if self.committed else self._make_outlet(self._exchange)
+
     async def fail(self, fault: GatewayFault) -> None:
-        """After the commit point: the in-stream error."""
-        _, outlet = self._open()
+        """After the headers are out: the in-stream error."""
+        outlet = await self._last_words()
         await self._client.write(outlet.fail(fault), outlet.content_type, last=True, streaming=True)
 
     async def block(self, blocked: Blocked) -> None:
-        """After the commit point: the content-filter ending."""
-        _, outlet = self._open()
+        """After the headers are out: the content-filter ending."""
+        outlet = await self._last_words()
         await self._client.write(outlet.block(blocked), outlet.content_type, last=True, streaming=True)
 
     def _settle_cost(self) -> None:
@@ -177,5 +194,11 @@ class Delivery:
         exchange = self._exchange
         if exchange.ttft is None:
             exchange.ttft = exchange.elapsed()
+        alive = self._alive
+        if alive is not None:
+            await alive.hold()
+        self.committed = True
         await self._client.write(data, outlet.content_type, last=last, streaming=outlet.streaming)
         self.sent = last
+        if alive is not None:
+            alive.resume()

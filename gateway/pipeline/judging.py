@@ -152,6 +152,9 @@ class _Nobody:
     async def write(self, data: bytes, content_type: str, *, last: bool, streaming: bool) -> None:
         return None
 
+    async def beat(self, data: bytes) -> None:
+        return None
+
 
 async def _no_body() -> bytes:
     return b""

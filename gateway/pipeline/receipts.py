@@ -46,6 +46,7 @@ def receipt_of(exchange: Exchange, outcome: Outcome, error: str, status: int) ->
         bytes_out=exchange.bytes_out,
         ttft=exchange.ttft,
         overhead=exchange.ttft - exchange.waited if exchange.ttft is not None else None,
+        beats=exchange.beats,
         held_chars=exchange.held_chars,
         held=exchange.held,
         handoff=exchange.handoff.team if exchange.handoff else "",

@@ -66,8 +66,10 @@ class Spine:
         saved: Callable[[Exchange], float | None],
         crashed: Crash,
         handed: Callable[[Exchange], None] = lambda exchange: None,
+        keepalive: float = 0.0,
     ) -> None:
-        """`handed` is told of each exchange that ended with a person asked for."""
+        """`handed` is told of each exchange that ended with a person asked for. `keepalive`: seconds of silence before a
+        streaming client gets a sign of life, where its model does not say."""
         self._pipeline = pipeline
         self._dispatcher = dispatcher
         self._dialects = dialects
@@ -76,6 +78,7 @@ class Spine:
         self._saved = saved
         self._crashed = crashed
         self._handed = handed
+        self._keepalive = keepalive
         self.inflight = 0
         """Exchanges under way. Back to zero when all have ended, however they ended."""
 
@@ -132,6 +135,8 @@ class Spine:
             else:
                 self._crashed(exchange, bug)
                 fault = Internal("The gateway failed on this request; it has been logged.")
+        if delivery is not None:
+            await delivery.quiet()
         if delivery is not None and delivery.sent:  # stopped, or out of time, between the last byte and here
             return "ok"
         if delivery is not None and client.committed:
@@ -180,6 +185,7 @@ class Spine:
 
     async def _answer(self, exchange: Exchange, client: Client, delivery: Delivery, answer: Answer | None) -> None:
         if answer is None:
+            delivery.keep_alive(self._dialects[exchange.dialect].beat, self._keepalive)
             made = await beside_call(exchange, self._dispatcher.run(exchange, delivery))
             if isinstance(made, Blocked):
                 delivery.blocked = made
@@ -207,6 +213,7 @@ async def _close(client: Client, delivery: Delivery) -> Outcome:
     blocked = delivery.blocked
     if blocked is None:
         return "ok"
+    await delivery.quiet()
     if client.committed:
         await delivery.block(blocked)
     else:

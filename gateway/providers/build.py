@@ -97,6 +97,7 @@ def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig
         attempts=model.retry.attempts,
         max_wait=model.retry.max_wait,
         hedge_after=model.hedge.after if model.hedge else None,
+        keepalive=model.keepalive,
         on_failure=tuple(model.on_failure),
         on_context_overflow=tuple(model.on_context_overflow),
         on_content_policy=tuple(model.on_content_policy),

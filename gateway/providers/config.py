@@ -148,6 +148,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """All that it can do: requests that need more go to another model of the plan, or are told what is missing. Absent:
     the provider's; and where that says nothing either, it is asked whatever the client asks."""
     price: Price | None = None
+    keepalive: Duration | None = None
+    """Seconds of silence after which a streaming client gets a sign of life; absent: `server.keepalive`."""
 
 
 # --- providers
@@ -280,6 +282,8 @@ def _numbers(model: ModelConfig) -> Iterable[tuple[str, str]]:
     for name in ("connect", "ttft", "idle", "total"):
         if getattr(model.timeouts, name) <= 0:
             yield f"timeouts.{name}", "must be more than 0"
+    if model.keepalive is not None and model.keepalive < 0:
+        yield "keepalive", "must not be negative; 0 means never"
     if not 1 <= model.retry.attempts <= 10:
         yield "retry.attempts", "must be 1 to 10; the first try is counted"
     if model.hedge is not None and not 0 < model.hedge.after < model.timeouts.total:

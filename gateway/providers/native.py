@@ -17,6 +17,7 @@ class Polyglot:
 
     def __init__(self, first: Dialect, native: Mapping[str, Dialect]) -> None:
         self.name = first.name
+        self.beat = first.beat
         self._first = first
         self._native = native
 

@@ -22,6 +22,7 @@ class RelayForm:
 
     def __init__(self, dialect: Dialect, ids: Ids) -> None:
         self.name = dialect.name
+        self.beat = b""
         self.error = dialect.error
         self._ids = ids
 

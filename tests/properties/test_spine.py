@@ -192,6 +192,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "inspect": stage(draw, *["beside"] * 4),
         "attempts": draw(st.integers(1, 3)),
         "hedge_after": draw(st.sampled_from([None, None, 0.0])),
+        "keepalive": draw(st.sampled_from([0.0, 1e-9])),
         "overflow": draw(st.booleans()),
         "cancel": draw(st.none() | st.integers(1, 60)),
         "again": draw(st.booleans()),
@@ -213,6 +214,7 @@ async def live(case: dict[str, Any]) -> str:
         attempts=case["attempts"],
         hedge_after=case["hedge_after"],
         overflow=upstreams[-1].name if case["overflow"] and len(upstreams) > 1 else None,
+        keepalive=case.get("keepalive", 0.0),
     )
     exchange = world.exchange(stream=case["stream"], dialect=case["dialect"], body=case["body"])
     client = MemoryClient(exchange, case["slow"])
@@ -277,8 +279,9 @@ def test_every_exchange_ends_in_one_receipt_and_leaves_nothing(case: dict[str, A
 def test_every_moment_of_leaving_a_chain() -> None:
     """Not at random: a call with a retry, a fallback and a held-back stream is left after each single turn it takes."""
 
-    async def main(cancel: int, gone: bool, hedge: float | None) -> str:
+    async def main(cancel: int, gone: bool, hedge: float | None, keepalive: float) -> str:
         case: dict[str, Any] = {
+            "keepalive": keepalive,
             "stream": True,
             "dialect": "openai",
             "body": None,
@@ -298,9 +301,9 @@ def test_every_moment_of_leaving_a_chain() -> None:
         }
         return await live(case)
 
-    for hedge in (None, 0.0):
+    for hedge, keepalive in ((None, 0.0), (0.0, 0.0), (None, 1e-9)):
         for gone in (True, False):
-            ends = [asyncio.run(main(cancel, gone, hedge)) for cancel in range(1, 130)]
+            ends = [asyncio.run(main(cancel, gone, hedge, keepalive)) for cancel in range(1, 130)]
             assert ends[0] == ("client_gone" if gone else "gateway_error")
             assert ends[-1] == "ok"  # so every turn was tried
 

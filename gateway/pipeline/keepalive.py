@@ -1,0 +1,117 @@
+"""Signs of life for a streaming client that waits, because hops on the way drop connections on which nothing comes.
+
+A sign commits the client to status 200 and to a stream, and to nothing else: no word of an answer is out, so another
+target may still be asked. What fails from then on is told in the stream.
+
+Costs a timer while nothing is due, and a task only for a sign that is. Whoever writes to the client holds the signs
+back meanwhile, so that the two never write at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from gateway.core.exchange import Exchange
+
+OPERATIONS = frozenset({"chat", "completions"})
+
+
+class Waiting(Protocol):
+    """The client's end of a connection on which nothing may come for a while."""
+
+    async def beat(self, data: bytes) -> None:
+        """Sends a sign of life in an event stream, headers first if they are not out: only what is settled is told in
+        them, and who answers is not."""
+        ...
+
+
+class Keepalive:
+    """One exchange's. Begins at once; `end` or `abandon` ends it."""
+
+    __slots__ = ("_beat", "_client", "_exchange", "_holding", "_last", "_loop", "_over", "_seconds", "_task", "_timer")
+
+    def __init__(self, exchange: Exchange, client: Waiting, beat: bytes, seconds: float) -> None:
+        """`beat`: what is sent. `seconds`: of silence before it, counted from the exchange's own beginning."""
+        self._exchange = exchange
+        self._client = client
+        self._beat = beat
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time() - exchange.elapsed() / 1e9
+        self._holding = self._over = False
+        self._task: asyncio.Task[None] | None = None
+        self._timer = self._wait()
+
+    async def hold(self) -> None:
+        """Before anything is written. A sign that is under way goes first."""
+        self._holding = True
+        await self._settled()
+
+    def resume(self) -> None:
+        """After it."""
+        self._holding = False
+        self._last = self._loop.time()
+
+    async def end(self) -> None:
+        """For good, before the last words."""
+        self._stop()
+        await self._settled()
+
+    def abandon(self) -> None:
+        """For good, whatever is under way."""
+        self._stop()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _stop(self) -> None:
+        self._over = True
+        self._timer.cancel()
+
+    async def _settled(self) -> None:
+        """Being cancelled here does not end the sign: half of it may be out."""
+        if self._task is not None:
+            await asyncio.wait((self._task,))
+
+    def _wait(self) -> asyncio.TimerHandle:
+        return self._loop.call_at(self._last + self._seconds, self._due)
+
+    def _due(self) -> None:
+        if self._holding:  # what is written now is a sign of life itself
+            self._last = self._loop.time()
+        if self._loop.time() < self._last + self._seconds:
+            self._timer = self._wait()
+        else:
+            self._task = self._loop.create_task(self._send())
+            self._task.add_done_callback(_heard)
+
+    async def _send(self) -> None:
+        try:
+            if not (self._holding or self._over):
+                await self._client.beat(self._beat)
+                self._exchange.beats += 1
+        finally:
+            self._task = None
+            self._last = self._loop.time()
+            if not self._over:
+                self._timer = self._wait()
+
+
+def kept_alive(exchange: Exchange, client: Waiting, beat: bytes, default: float) -> Keepalive | None:
+    """For a client that waits for a stream; None where nothing may be sent. `default`: seconds, where the model has none of
+    its own. 0: never."""
+    request, plan = exchange.asked(), exchange.plan
+    if not (request.stream and beat) or plan is None or exchange.operation not in OPERATIONS:
+        return None
+    own = plan.models[0].keepalive if plan.models else None
+    seconds = default if own is None else own
+    if not seconds:
+        return None
+    alive = Keepalive(exchange, client, beat, seconds)
+    exchange.cleanup.append(alive.abandon)
+    return alive
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    """A client that cannot be written to shows when it is written to next."""
+    _ = task.cancelled() or task.exception()
