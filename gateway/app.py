@@ -29,6 +29,7 @@ from gateway.handover.desk import Desk
 from gateway.http.caches import cache_routes
 from gateway.http.edge import Edge, Limits
 from gateway.http.endpoints import endpoint_routes
+from gateway.http.feedback import feedback_routes
 from gateway.http.gemini import GeminiDoor
 from gateway.http.health import Readiness, health_routes
 from gateway.http.moderations import ModerationForm, moderation_routes
@@ -36,6 +37,7 @@ from gateway.http.protocol import Bounds
 from gateway.http.relays import relay_routes
 from gateway.http.routes import error_handlers, exchange_routes, model_routes
 from gateway.http.server import DrainingServer, ServerLimits, make_server
+from gateway.http.tool_caches import ToolCacheForm, tool_cache_routes
 from gateway.pipeline.aftermath import Aftermath
 from gateway.pipeline.build import Pipeline
 from gateway.pipeline.build import build as build_pipeline
@@ -45,6 +47,7 @@ from gateway.providers.build import build as build_upstreams
 from gateway.providers.config import InvalidConfig
 from gateway.providers.http_client import HttpClient
 from gateway.providers.post import Poster
+from gateway.ratings import ratings, remembered
 from gateway.relays import relayed
 from gateway.status import LABELS, Status
 from gateway.telemetry import logs
@@ -123,7 +126,8 @@ class Gateway:
         self.pools = parts.pools(config, self.upstreams, self.caches, self._clock, self.logger)
         keys = parts.authenticator(config, self._base, self._host, self._clock, self._keys_failed)
         limiter = parts.limiter(self.caches, self._clock)
-        self.aftermath = self._recorded([ChargeTokens(limiter), *recorders])
+        rated = remembered(self.caches, config.feedback.remember)
+        self.aftermath = self._recorded([ChargeTokens(limiter), rated, *recorders])
         concurrency = Concurrency()
         post = Poster(self._http)
         self.desk = Desk(config.handoffs, post, lost=self._handover_lost)
@@ -142,15 +146,11 @@ class Gateway:
         common, routes = parts.stages(config, self._dialects, keys, limiter, concurrency, self.caches, router, tools)
         self.spine = self._spine(build_pipeline(common, routes), dispatcher, self._dialects)
         self._relaying = self._spine(*relayed(config, self._secret, dispatcher, self._dialects, common, routes))
-        self._moderating = Spine(
-            parts.moderations(keys, limiter, concurrency, self.encoders.local),
-            Dispatcher({}),  # no model is called
-            {"openai": ModerationForm(self._dialects["openai"])},
-            self.aftermath,
-            cost=lambda _usage, _target: None,
-            saved=lambda _exchange: None,
-            crashed=self._crashed,
-        )
+        openai, nobody = self._dialects["openai"], Dispatcher({})  # no model is called
+        moderations = parts.moderations(keys, limiter, concurrency, self.encoders.local)
+        self._moderating = self._spine(moderations, nobody, {"openai": ModerationForm(openai)})
+        tooling = parts.tool_caching(keys, limiter, concurrency, self.caches)
+        self._tooling = self._spine(tooling, nobody, {"openai": ToolCacheForm(openai)})
         self.status = Status(
             self.spine,
             self.aftermath,
@@ -164,6 +164,17 @@ class Gateway:
         )
         self._learning = Learning(router.late)
         self._doors = Doors(keys, configuration.served(config))
+        self._ratings = ratings(
+            rated,
+            self._doors,
+            limiter,
+            self.caches,
+            self._clock,
+            self.aftermath,
+            self.metrics,
+            self.recent,
+            self.logger,
+        )
 
     def _spine(self, pipeline: Pipeline, dispatcher: Dispatcher, dialects: Mapping[str, Telling]) -> Spine:
         return Spine(
@@ -214,6 +225,7 @@ class Gateway:
         limits = Limits(server.max_body, server.body_timeout, server.timeout)
         edge = Edge(self.spine, self._dialects, limits, self._clock, sample=told.sample)
         moderating = Edge(self._moderating, self._dialects, limits, self._clock, sample=told.sample)
+        tooling = Edge(self._tooling, self._dialects, limits, self._clock, sample=told.sample)
         relaying = Edge(self._relaying, self._dialects, limits, self._clock, sample=told.sample)
         self.metrics.watch(self.status.readings, LABELS)
         page = self.metrics.page if told.prometheus else None
@@ -222,6 +234,8 @@ class Gateway:
             route_handlers=[
                 *exchange_routes(edge, self._dialects, self.metrics.reject),
                 *moderation_routes(moderating, openai, reject),
+                *tool_cache_routes(tooling, openai, self.caches.tools, reject),
+                *feedback_routes(self._ratings),
                 *relay_routes(relaying, openai, server.max_upload, reject),
                 *model_routes(self._doors.visible, self._dialects, self._started, self.metrics.reject),
                 *health_routes(

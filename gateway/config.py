@@ -12,7 +12,9 @@ import msgspec
 import cache.config
 import guardrails.config
 import routing.config
+from cache import tool_config
 from cache.config import CacheConfig
+from cache.tool_config import ToolCacheConfig
 from gateway.admission.config import AccessConfig, LimitsConfig
 from gateway.configuring.convert import convert
 from gateway.configuring.document import filled, parse
@@ -24,6 +26,7 @@ from gateway.core.secret import Secret
 from gateway.core.units import Duration, Size
 from gateway.dialects.registry import upstream_dialects
 from gateway.embedding.config import EmbeddingConfig
+from gateway.feedback.config import FeedbackConfig
 from gateway.handover import config as handover
 from gateway.handover.config import HandoffConfig
 from gateway.providers.config import ModelConfig, ProviderConfig, model_problems, profile_of, provider_problems
@@ -95,8 +98,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     guardrails: dict[str, GuardrailConfig] = {}
     handoffs: dict[str, HandoffConfig] = {}
     embedding: EmbeddingConfig | None = None
+    tool_caches: dict[str, ToolCacheConfig] = {}
     routes: dict[str, RouteConfig] = {}
     relay: RelayConfig = RelayConfig()
+    feedback: FeedbackConfig = FeedbackConfig()
     access: AccessConfig = AccessConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
 
@@ -175,6 +180,8 @@ def check(config: Config, base: Path) -> list[Problem]:
     found += [
         Problem(*pair) for pair in routing.config.overlaps({n: route.match for n, route in config.routes.items()})
     ]
+    tools = tool_config.problems(config.tool_caches, config.routes, qdrant=config.qdrant, workers=config.server.workers)
+    found += [Problem(*pair) for pair in tools]
     for name, route in config.all_routes().items():
         found += [Problem(*pair) for pair in _route(name, route, config, base)]
     return found
@@ -272,7 +279,7 @@ def needs_embedding(config: Config) -> bool:
     return any(
         (config.embedding is None and uses_vectors(route)) or meant & set(route.guardrails)
         for route in config.all_routes().values()
-    )
+    ) or (config.embedding is None and any(tool.kind == "semantic" for tool in config.tool_caches.values()))
 
 
 def uses_vectors(route: RouteConfig) -> bool:

@@ -74,7 +74,8 @@ def remote(
     config: Config, upstreams: Mapping[str, HttpUpstream], dialects: Mapping[str, Dialect], clock: Clock
 ) -> RemoteEmbed | None:
     """The configured provider's, where a route uses it."""
-    if config.embedding is None or not any(map(configuration.uses_vectors, config.all_routes().values())):
+    used = any(map(configuration.uses_vectors, config.all_routes().values()))
+    if config.embedding is None or not (used or any(tool.kind == "semantic" for tool in config.tool_caches.values())):
         return None
     return _remote(config, upstreams, dialects, clock)
 

@@ -27,6 +27,7 @@ from gateway.core.exchange import Exchange
 from gateway.core.ports import Dialect, Limiter, Post
 from gateway.encoders import Encoders
 from gateway.http import moderations as moderating
+from gateway.http import tool_caches
 from gateway.pipeline.aftermath import Aftermath
 from gateway.pipeline.beside import Verdict
 from gateway.pipeline.build import Common, Pipeline, RouteParts
@@ -71,6 +72,8 @@ def caches(config: Config, secret: bytes, clock: Clock, encoders: Encoders, base
         qdrant=config.qdrant,
         embed=encoders.meaning,
         embed_budget=encoders.budget or cache.build.EMBED_BUDGET,
+        tools=config.tool_caches,
+        secrets=guardrails.moderate.holds_secret,
         base=base,
     )
 
@@ -97,9 +100,7 @@ def authenticator(config: Config, base: Path, host: str, clock: Clock, failed: C
     return OpenAccess()
 
 
-def pools(
-    config: Config, upstreams: Mapping[str, HttpUpstream], made: Caches, clock: Clock, logger: Logger
-) -> Pools:
+def pools(config: Config, upstreams: Mapping[str, HttpUpstream], made: Caches, clock: Clock, logger: Logger) -> Pools:
     """What watches the providers' endpoints. Drains are shared over the caches' Redis, where there is one."""
     endpoints = {name: upstream.endpoints for name, upstream in upstreams.items()}
     call = made.redis.call if made.redis is not None else None
@@ -118,6 +119,11 @@ def moderations(
     moderator = guardrails.moderate.Moderator(*((embed.encode, embed.id) if embed is not None else ()))
     line = guardrails.moderate.JudgingLine(moderator, guardrails.moderate.MOST_WAITING)
     return moderating.pipeline(Door(Admit(keys, limits), concurrency), line.judge)
+
+
+def tool_caching(keys: Authenticator, limits: Limiter, concurrency: Concurrency, made: Caches) -> Pipeline:
+    """What a lookup or a store of an application's own values goes through."""
+    return tool_caches.pipeline(Door(Admit(keys, limits), concurrency), made.tools)
 
 
 def tools(

@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import msgspec
 
 from gateway.core.errors import DeadlineExceeded, Unavailable
+from guardrails.finding.scanner import Scanner
 from guardrails.injection.check import Encode, Injection
+from guardrails.private import secret_tokens
 from guardrails.subjects import toxicity
 
 INJECTION = "prompt_injection"
@@ -20,6 +23,17 @@ THRESHOLD = 0.5
 """Both checks' own."""
 MOST_WAITING = 32
 """Requests judged or waiting for it. The longest one that is let in takes about a quarter of a second."""
+
+
+@lru_cache(maxsize=1)
+def _secrets() -> Scanner:
+    return secret_tokens.scanner()
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a credential of a known form is in it."""
+    scanner = _secrets()
+    return not scanner.quiet(text) and bool(scanner.find(text))
 
 
 class Moderation(msgspec.Struct, frozen=True):

@@ -53,6 +53,7 @@ def _problems(error: ConfigError, options: argparse.Namespace) -> int:
 def report_of(config: Any) -> dict[str, Any]:
     """What runs: per route its models, limits and caches, and its checks for each dialect and stream mode."""
     import cache.config
+    import cache.tool_config
     import guardrails.describe
     from gateway.commands import embedding_told, trust
     from gateway.commands.planning import planning_of, unknown_of
@@ -81,7 +82,16 @@ def report_of(config: Any) -> dict[str, Any]:
             "originals": trust.originals(config, name),
         }
     told = [*warnings_of(config), *unknown_of(config), *trust.warnings(config), *embedding_told.warnings(config)]
-    return {"routes": routes, "embedding": embedding_told.embedding_of(config), "warnings": told}
+    tools = {
+        name: cache.tool_config.describe(tool, redis=config.redis is not None, qdrant=config.qdrant)
+        for name, tool in config.tool_caches.items()
+    }
+    return {
+        "routes": routes,
+        "tool_caches": tools,
+        "embedding": embedding_told.embedding_of(config),
+        "warnings": told,
+    }
 
 
 def _intents(route: Any) -> list[str]:
@@ -109,6 +119,11 @@ def warnings_of(config: Any) -> list[str]:
     if config.access.keys is None:
         found.append("access.keys: absent; everyone who can reach the loopback address may use every model")
     found += _without_encoder(config)
+    found += [
+        f"tool_caches.{name}.partition: route; whoever may use this gateway may store what everybody is given"
+        for name, tool in config.tool_caches.items()
+        if tool.partition == "route"
+    ]
     teams = {then.handoff for route in config.routes.values() if route.intents for then in route.intents.then.values()}
     teams |= {check.handoff for check in config.guardrails.values()}
     for team in sorted(team for team in teams if team and team not in config.handoffs):
@@ -160,6 +175,8 @@ def text_of(report: dict[str, Any]) -> list[str]:
         for where, rows in _grouped(route["checks"]):
             lines.append(f"  checks ({where}):" + ("" if rows else " none"))
             lines += rows
+    for name, told in report["tool_caches"].items():
+        lines += ["", f"tool cache {name}", *(f"  {line}" for line in told)]
     if report["embedding"]:
         lines += ["", "embedding"]
         lines += [f"  {line}" for line in report["embedding"]]

@@ -17,6 +17,7 @@ SlotKind = Literal["text", "tool_arguments", "tool_result", "name"]
 Operation = Literal[
     "chat", "completions", "embeddings", "count_tokens", "rerank", "images", "moderations",
     "speech", "transcriptions", "translations", "image_edits", "image_variations", "files", "uploads", "batches",
+    "tool_lookup", "tool_store",
 ]  # fmt: skip
 
 Body = dict[str, Any]
