@@ -131,7 +131,8 @@ def _wired(items: Iterable[Wire | Chat], asked: Received) -> Iterator[Wire]:
         chat = item.item if isinstance(item, Forever) else item
         if not spoken and isinstance(chat, Text | Reasoning | Refusal | Tool):
             spoken = True
-            yield Data(wire.role(asked))
+            if role := wire.role(asked):
+                yield Data(role)
         if isinstance(item, Forever):
             yield Forever(Data(wire.chunk(asked, item.item))) if isinstance(item.item, Text) else item
         elif isinstance(item, Chat):

@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gateway.faults import wire_gemini
+
 #: open: being answered. finished: answered to its end. left: the client went away first. cut: we broke it off, as told.
 #: stopped: the server was stopped first.
 Outcome = Literal["open", "finished", "left", "cut", "stopped"]
@@ -55,12 +57,19 @@ class Received:
         return body if isinstance(body, dict) else {}
 
     @property
+    def gemini(self) -> str:
+        """What is asked for in Gemini's API; empty in any other."""
+        called = wire_gemini.called(self.path)
+        return called[1] if called else ""
+
+    @property
     def model(self) -> str:
-        return str(self.fields.get("model", ""))
+        called = wire_gemini.called(self.path)
+        return called[0] if called else str(self.fields.get("model", ""))
 
     @property
     def stream(self) -> bool:
-        return self.fields.get("stream") is True
+        return self.gemini == "streamGenerateContent" or self.fields.get("stream") is True
 
     @property
     def wants_usage(self) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from gateway.faults import wire
+from gateway.faults import wire, wire_gemini
 from gateway.faults.http1 import BadRequest, Link, Player, Request
 from gateway.faults.play import Items, Play, answer, steps
 from gateway.faults.record import Outcome, Received, Recorder
@@ -219,6 +219,8 @@ class FaultServer:
         if play := BUILT_IN.get(model):
             if asked.path.endswith("/embeddings"):
                 return answer(200, wire.embeddings(asked))
+            if told := wire_gemini.other(asked, asked.gemini):
+                return answer(200, told)
             return play
         return unknown(model)
 

@@ -1,4 +1,5 @@
-"""The OpenAI wire: chat chunks, chat bodies, errors, embeddings. Bytes out, nothing else."""
+"""The OpenAI wire: chat chunks, chat bodies, errors, embeddings. Requests whose path is Gemini's are answered in its own. Bytes
+out, nothing else."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from gateway.faults import wire_gemini
 from gateway.faults.record import Received
 from gateway.faults.steps import Chat, Done, Finish, Reasoning, Refusal, Text, Tool, Usage
 
@@ -25,6 +27,8 @@ def event(value: Mapping[str, Any]) -> bytes:
 
 def chunk(asked: Received, item: Chat) -> bytes:
     """The SSE event of a chat item, as the answer to ``asked``; empty for a usage that nobody asked for."""
+    if asked.gemini:
+        return wire_gemini.chunk(asked, item)
     if isinstance(item, Done):
         return b"data: [DONE]\n\n"
     if isinstance(item, Usage):
@@ -40,7 +44,9 @@ def chunk(asked: Received, item: Chat) -> bytes:
 
 
 def role(asked: Received) -> bytes:
-    """The first event of a stream: the role and no text."""
+    """The first event of a stream: the role and no text. Gemini's streams have none."""
+    if asked.gemini:
+        return b""
     choice = {"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
     body: dict[str, Any] = {**_envelope(asked, "chat.completion.chunk"), "choices": [choice]}
     if asked.wants_usage:
@@ -69,6 +75,8 @@ def _delta(item: Chat) -> dict[str, Any]:
 
 def body(asked: Received, items: Iterable[Chat]) -> bytes:
     """The JSON body that says at once what a stream of ``items`` says bit by bit."""
+    if asked.gemini:
+        return wire_gemini.body(asked, items)
     text: dict[type, list[str]] = {Text: [], Reasoning: [], Refusal: []}
     calls: dict[int, dict[str, Any]] = {}
     finish, counted = Finish(), Usage()

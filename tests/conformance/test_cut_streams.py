@@ -1,4 +1,4 @@
-"""Answers cut at any byte, in any chunking, from either kind of upstream to either kind of client: none looks whole.
+"""Answers cut at any byte, in any chunking, from each kind of upstream to each kind of client: none looks whole.
 
 Ten thousand go through inlet, sessions and outlet in process; a few hundred through the whole gateway on real sockets.
 """
@@ -26,7 +26,7 @@ from gateway.faults.record import Received
 from gateway.faults.steps import CLOSE, END, HEAD, RESET, Data, Head, Item
 from gateway.pipeline.delivery import Delivery
 from tests.conformance.world import PATHS, PATIENCE, Saw, World, gathered, of_reply, world
-from tests.fixtures.dialects import DIALECTS, chat, chunk, delta, dumps, exchange_of, message, named, sse
+from tests.fixtures.dialects import DIALECTS, chat, chunk, content, delta, dumps, exchange_of, message, named, sse
 from tests.fixtures.raw_client import Left
 
 CUTS = 10_000
@@ -68,6 +68,16 @@ def _anthropic(blocks: Sequence[tuple[dict[str, Any], Sequence[dict[str, Any]]]]
     return Whole("anthropic", True, named(*events, stop, {"type": "message_stop"}), dumps(stop))
 
 
+def _gemini(parts: Sequence[dict[str, Any]], reason: str) -> Whole:
+    """After the event with the finish reason comes the usage, in one of its own, as some servers send it; and then nothing but
+    the end of the body."""
+    head = {"modelVersion": "upstream-model", "responseId": "r"}
+    counts = {"promptTokenCount": 3, "candidatesTokenCount": 9, "totalTokenCount": 12}
+    events = [{"candidates": [{"content": {"parts": [part], "role": "model"}, "index": 0}], **head} for part in parts]
+    stop = {"candidates": [{"content": {}, "finishReason": reason, "index": 0}], **head}
+    return Whole("gemini", True, sse(*events, stop, {"usageMetadata": counts, **head}, done=False), dumps(stop))
+
+
 def _answers() -> list[Whole]:
     words = [WORDS[at : at + 5] for at in range(0, len(WORDS), 5)]
     said = [{"content": word} for word in words]
@@ -81,6 +91,8 @@ def _answers() -> list[Whole]:
     head = {"id": "c", "object": "chat.completion", "created": 1, "model": "upstream-model"}
     plain = dumps({**head, "choices": [choice]})
     told = {"id": "msg_1", "type": "message", "role": "assistant", "model": "upstream-model", "content": [{"type": "text", "text": WORDS}], "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 3, "output_tokens": 9}}  # fmt: skip
+    parts = [{"text": word} for word in words]
+    held = {"candidates": [{"content": {"parts": [{"text": WORDS}], "role": "model"}, "finishReason": "STOP"}]}
     return [
         _openai(said, "stop"),
         _openai(said, "length", [usage]),
@@ -89,6 +101,10 @@ def _answers() -> list[Whole]:
         _anthropic([text], "end_turn"),
         _anthropic([thought, text], "max_tokens"),
         _anthropic([text, tool], "tool_use"),
+        _gemini(parts, "STOP"),
+        _gemini([{"text": "so 🙂", "thought": True}, *parts], "MAX_TOKENS"),
+        _gemini([parts[0], {"functionCall": {"name": "look", "args": {"a": "é🙂"}}, "thoughtSignature": "c2ln"}], "STOP"),
+        Whole("gemini", False, dumps(held), dumps(held)),
         Whole("openai", False, plain, plain),
         Whole("anthropic", False, dumps(told), dumps(told)),
     ]
@@ -197,9 +213,9 @@ async def delivered(request: Request, answer: Whole, pieces: Sequence[bytes], he
 
 
 def asked() -> Iterator[Request]:
-    """Both kinds of client, streamed and not."""
+    """Each kind of client, streamed and not."""
     while True:
-        yield from (make(stream=stream) for make in (chat, message) for stream in (True, False))
+        yield from (make(stream=stream) for make in (chat, message, content) for stream in (True, False))
 
 
 def check(answer: Whole, cut: int, saw: Saw, whole: str) -> bool:
@@ -227,7 +243,7 @@ async def test_no_cut_answer_is_told_as_whole() -> None:
     requests = asked()
     wholes = {}
     for answer in ANSWERS:
-        for _ in range(4):
+        for _ in range(6):
             request = next(requests)
             saw = await delivered(request, answer, [answer.body], False)
             assert saw.error is None, (answer, saw)
@@ -271,6 +287,7 @@ def _models() -> dict[str, Any]:
     return {
         "openai": {"targets": [{"provider": "up", "model": "cut"}], **same},
         "anthropic": {"targets": [{"provider": "claude", "model": "cut"}], **same},
+        "gemini": {"targets": [{"provider": "google", "model": "cut"}], **same},
     }
 
 
@@ -292,7 +309,7 @@ async def test_no_cut_connection_is_told_as_whole(tmp_path: Path) -> None:
         end = CLOSE if cut.end == END and not asked.stream and cut.at < len(cut.answer.body) else cut.end
         return [head, *(Data(piece) for piece in cut.pieces if piece), end]
 
-    async with world(tmp_path, _models(), claude="anthropic") as w, Left(w):
+    async with world(tmp_path, _models(), claude="anthropic", google="gemini") as w, Left(w):
         w.upstream.script("cut", play, plain=play)
         saw = await gathered(_see(w, at, cut) for at, cut in enumerate(sample))
         receipts = await w.receipts(len(sample))
@@ -312,6 +329,6 @@ async def test_no_cut_connection_is_told_as_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answer", ANSWERS[::3], ids=range(len(ANSWERS[::3])))
 async def test_one_byte_too_few_is_too_few(answer: Whole) -> None:
     """`enough` is exact: without the last byte of what says that the answer is whole, it is not."""
-    for request, _ in zip(asked(), range(4), strict=False):
+    for request, _ in zip(asked(), range(6), strict=False):
         assert (await delivered(request, answer, [answer.body[: answer.enough - 1]], False)).error is not None
         assert (await delivered(request, answer, [answer.body[: answer.enough]], False)).error is None

@@ -1,4 +1,4 @@
-"""Every named fault of an upstream, through the whole gateway: streamed or not, in both dialects, with and without a spare.
+"""Every named fault of an upstream, through the whole gateway: streamed or not, in each dialect, with and without a spare.
 
 All requests of the matrix go through one gateway on a real socket, many at a time; what each client saw is then held to
 `outcomes.py` and to what must be true of every answer.
@@ -93,7 +93,7 @@ def wrong(case: Case, saw: Saw) -> str:
     """What this answer should have been instead, or nothing."""
     match case.expected:
         case Says(text, finish):
-            said = STOPS[finish] if case.dialect == "anthropic" else finish
+            said = STOPS.get(case.dialect, {}).get(finish, finish)
             good = (saw.status, saw.text, saw.error, saw.marks) == (200, text, None, (said, "whole"))
         case Told(fault):
             good = (saw.status, saw.text, saw.marks) == (FAULT_OF[fault].wire.status, "", ()) and names(

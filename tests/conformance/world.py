@@ -18,17 +18,21 @@ from gateway.core.errors import NAMES, GatewayFault
 from gateway.core.receipt import Receipt
 from gateway.faults.server import FaultServer
 from gateway.telemetry import logs
+from tests.fixtures.dialects import DIALECTS
 from tests.fixtures.gateway import Ledger, Talk, running, settings
 from tests.fixtures.raw_client import CHAT, MESSAGES, until
 
-PATHS = {"openai": CHAT, "anthropic": MESSAGES}
+PATHS = {"openai": CHAT, "anthropic": MESSAGES, "gemini": "/v1beta/models/{model}:{verb}"}
 FAULT_OF = {name: fault for fault, name in NAMES.items()}
 PATIENCE = {"connect": "5s", "ttft": "2s", "idle": "2s", "total": "4s"}
 """Long enough for a loaded machine to begin every answer that does begin, short enough to wait for those that do not."""
 PAUSE = 0.01
 CLIENT_WAIT = 60.0
-STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
-"""OpenAI's words for how an answer ended, and Anthropic's."""
+STOPS = {
+    "anthropic": {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"},
+    "gemini": {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content_filter": "SAFETY"},
+}
+"""OpenAI's words for how an answer ended, and those of the others."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,11 @@ class Saw:
 
 
 def told_as(dialect: str, fault: type[GatewayFault]) -> tuple[str, ...]:
-    """What in an error object names this fault: its type, and in OpenAI's dialect its code."""
+    """What in an error object names this fault: its type, and where it has one its code."""
     wire = fault.wire
+    if dialect == "gemini":
+        error = json.loads(DIALECTS[dialect].error(fault("x"), ""))["error"]
+        return _gemini_error(error)["type"], _gemini_error(error)["code"]
     return (wire.anthropic_type,) if dialect == "anthropic" else (wire.openai_type, str(wire.openai_code))
 
 
@@ -62,7 +69,9 @@ def of_reply(dialect: str, reply: httpx.Response) -> Saw:
 def _body(dialect: str, raw: bytes) -> tuple[str, dict[str, Any] | None, list[str]]:
     body = json.loads(raw)
     if "error" in body:
-        return "", body["error"], []
+        return "", _gemini_error(body["error"]) if dialect == "gemini" else body["error"], []
+    if dialect == "gemini":
+        return _gemini([body])
     if dialect == "anthropic":
         text = "".join(block["text"] for block in body["content"] if block["type"] == "text")
         return text, None, [body["stop_reason"], "whole"]
@@ -73,7 +82,7 @@ def _body(dialect: str, raw: bytes) -> tuple[str, dict[str, Any] | None, list[st
 
 def _stream(dialect: str, raw: bytes) -> tuple[str, dict[str, Any] | None, list[str]]:
     events = list(data_of(raw))
-    return (_anthropic if dialect == "anthropic" else _openai)(events)
+    return {"openai": _openai, "anthropic": _anthropic, "gemini": _gemini}[dialect](events)
 
 
 def data_of(raw: bytes) -> Iterable[Any]:
@@ -111,10 +120,32 @@ def _anthropic(events: list[Any]) -> tuple[str, dict[str, Any] | None, list[str]
     return text, error, marks
 
 
+def _gemini(events: list[Any]) -> tuple[str, dict[str, Any] | None, list[str]]:
+    """A stream has no terminal event: the finish reason, with no error after it, is what claims that the answer is whole."""
+    text, error, marks = "", None, []
+    for event in events:
+        error = _gemini_error(event["error"]) if "error" in event else error
+        for candidate in event.get("candidates", ()):
+            parts = candidate.get("content", {}).get("parts", ())
+            text += "".join(part.get("text", "") for part in parts if not part.get("thought"))
+            if candidate.get("finishReason"):
+                marks.append(candidate["finishReason"])
+    return text, error, [*marks, "whole"] if marks and error is None else marks
+
+
+def _gemini_error(error: dict[str, Any]) -> dict[str, Any]:
+    return {"message": error["message"], "type": error["status"], "code": error["details"][0]["reason"]}
+
+
 class World(Talk):
-    """Adds: a question in either dialect, many at a time, each with the receipt it left."""
+    """Adds: a question in any dialect, many at a time, each with the receipt it left."""
 
     async def see(self, dialect: str, model: str, stream: bool, text: str = "hi") -> Saw:
+        if dialect == "gemini":
+            verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+            contents = [{"role": "user", "parts": [{"text": text}]}]
+            path = PATHS[dialect].format(model=model, verb=verb)
+            return of_reply(dialect, await self.http.post(path, json={"contents": contents}))
         body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 99, "stream": stream}
         return of_reply(dialect, await self.http.post(PATHS[dialect], json=body))
 
