@@ -44,6 +44,7 @@ from gateway.pipeline.build import build as build_pipeline
 from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.spine import Spine
 from gateway.providers.build import build as build_upstreams
+from gateway.providers.catalog import kind_of
 from gateway.providers.config import InvalidConfig
 from gateway.providers.http_client import HttpClient
 from gateway.providers.post import Poster
@@ -209,7 +210,7 @@ class Gateway:
         told = self.config.telemetry
         if not told.otlp:
             return None
-        types = {name: provider.type for name, provider in self.config.providers.items()}
+        types = {name: kind_of(provider.type) for name, provider in self.config.providers.items()}
         return to_otlp(told.otlp, told.service, __version__, self._pseudonyms, types, self._collector_state)
 
     def _collector_state(self, well: bool) -> None:

@@ -29,6 +29,7 @@ from gateway.embedding.config import EmbeddingConfig
 from gateway.feedback.config import FeedbackConfig
 from gateway.handover import config as handover
 from gateway.handover.config import HandoffConfig
+from gateway.providers.catalog import is_file
 from gateway.providers.config import ModelConfig, ProviderConfig, model_problems, profile_of, provider_problems
 from gateway.providers.vectors import embedding_problems
 from gateway.relay import config as relaying
@@ -149,14 +150,18 @@ def of_value(value: Any, base: Path, found: list[Problem] | None = None) -> Conf
 
 
 def _anchored(config: Config, base: Path) -> Config:
-    """With the directories of classifiers as they are from here: like all paths in the file, they start at `base`."""
+    """With classifiers' directories and vendors' files as they are from here: like all paths, they start at `base`."""
     checks = {
         name: msgspec.structs.replace(check, model=str(base / check.model))
         if check.model is not None and check.use != "remote"
         else check
         for name, check in config.guardrails.items()
     }
-    return msgspec.structs.replace(config, guardrails=checks)
+    providers = {
+        name: msgspec.structs.replace(provider, type=str(base / provider.type)) if is_file(provider.type) else provider
+        for name, provider in config.providers.items()
+    }
+    return msgspec.structs.replace(config, guardrails=checks, providers=providers)
 
 
 def made(value: Any, base: Path) -> Config:

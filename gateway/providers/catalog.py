@@ -1,12 +1,15 @@
-"""Reads the catalog: one YAML file for each kind of provider, in the package. Adding a vendor is adding a file."""
+"""Reads the catalog: one YAML file for each kind of provider. Adding a vendor is adding a file: to the package, or beside
+the configuration, where `type: ./my-vendor.yaml` names it."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +17,11 @@ import yaml
 
 from gateway.providers.profile import Profile, merge
 
+LARGEST = 256 * 1024
+"""Bytes of one file."""
+_ENDINGS = (".yaml", ".yml")
+_WORD = re.compile(r"[a-z0-9_-]{1,40}")
+_UNKNOWN = re.compile(r"unknown field `(\w+)`")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -33,23 +41,43 @@ def types() -> tuple[str, ...]:
 
 def profile(type_: str, operator: Mapping[str, Any] | None = None) -> Profile:
     """The profile of one kind of provider, with the operator's changes on top. Raises CatalogError."""
+    if is_file(type_):
+        return _convert(
+            _layers(_read(Path(type_), Path(type_).name), operator or {}, Path(type_).name), Path(type_).name
+        )
     if type_ not in types():
         close = difflib.get_close_matches(type_, types(), n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise CatalogError(f"{type_!r} is not a kind of provider{hint}; there are {', '.join(types())}")
-    own = _read(f"{type_}.yaml")
-    layers = merge(own, operator or {})
+    own = _read(_root().joinpath(f"{type_}.yaml"), f"catalog/{type_}.yaml")
+    return _convert(_layers(own, operator or {}, f"catalog/{type_}.yaml"), type_)
+
+
+def is_file(type_: str) -> bool:
+    """Whether a provider's type names a file of the operator's instead of one in the package."""
+    return type_.endswith(_ENDINGS)
+
+
+def kind_of(type_: str) -> str:
+    """A short name for records: the type, or what its file is called."""
+    return Path(type_).stem if is_file(type_) else type_
+
+
+def _layers(own: Mapping[str, Any], operator: Mapping[str, Any], name: str) -> dict[str, Any]:
+    layers = merge(own, operator)
     dialect = layers.get("dialect")
     if not isinstance(dialect, str):
-        raise CatalogError(f"catalog/{type_}.yaml: `dialect` must name a wire format")
-    return _convert(merge(_read(f"dialects/{dialect}.yaml", optional=True), layers), type_)
+        raise CatalogError(f"{name}: `dialect` must name a wire format, such as openai")
+    shared = _root().joinpath("dialects", f"{dialect}.yaml")
+    known = _WORD.fullmatch(dialect) and shared.is_file()
+    return merge(_read(shared, f"catalog/dialects/{dialect}.yaml") if known else {}, layers)
 
 
 def _convert(layers: Mapping[str, Any], type_: str) -> Profile:
     try:
         made = msgspec.convert(layers, Profile)
     except msgspec.ValidationError as error:
-        raise CatalogError(f"provider type {type_}: {error}") from None
+        raise CatalogError(f"provider type {type_}: {error}{_meant(str(error))}") from None
     for name, bounds in made.params.clamp.items():
         low, high = bounds
         if low is not None and high is not None and low > high:
@@ -57,14 +85,26 @@ def _convert(layers: Mapping[str, Any], type_: str) -> Profile:
     return made
 
 
-def _read(name: str, *, optional: bool = False) -> dict[str, Any]:
-    source = _root().joinpath(*name.split("/"))
-    if optional and not source.is_file():
-        return {}
+def _meant(error: str) -> str:
+    """The field that an unknown one was probably meant to be."""
+    found = _UNKNOWN.search(error)
+    close = difflib.get_close_matches(found[1], Profile.__struct_fields__, n=1) if found else []
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _read(source: Traversable, name: str) -> dict[str, Any]:
+    """`name`: what the file is called, for errors."""
     try:
-        data = yaml.load(source.read_text("utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader, in C where there is one
-    except yaml.YAMLError as error:
-        raise CatalogError(f"catalog/{name} is not valid YAML: {error}") from None
+        with source.open("rb") as file:
+            raw = file.read(LARGEST + 1)
+    except OSError as error:
+        raise CatalogError(f"cannot read {name}: {error.strerror}") from None
+    if len(raw) > LARGEST:
+        raise CatalogError(f"{name} is larger than {LARGEST} bytes")
+    try:
+        data = yaml.load(raw.decode(), Loader=_LOADER)  # noqa: S506 - a safe loader, in C where there is one
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{name} is not valid YAML: {error}") from None
     if not isinstance(data, dict):
-        raise CatalogError(f"catalog/{name} must be a mapping")
+        raise CatalogError(f"{name} must be a mapping, with `dialect` and what is special about this vendor")
     return data
