@@ -43,8 +43,6 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """`first`, `retry`, `hedge`, `fallback`, `overflow`, `content_policy`, `guardrail`, `stale_connection`."""
     cause: str = ""
     """What made it: how the call before ended and where, or how long it had said nothing. Fixed words and names only."""
-    picked: str = ""
-    """Why this endpoint, where there were several: the rule, and the numbers that it went by."""
     span_id: str = ""
     usage: Usage | None = None
     """What was told before it ended: of a cancelled attempt often nothing."""
@@ -58,6 +56,8 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """Of `usage`; None when that or the price is not known. A cancelled attempt may have cost more."""
     revealed: bool = False
     """It was sent originals of what is masked everywhere else; only a target with `trust: internal` may be."""
+    picked: str = ""
+    """Why this endpoint, where there were several: the rule, and the numbers that it went by."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,26 +21,27 @@ Ask = Callable[[Request, Target, str, str, int], Asked]
 
 
 def plain(request: Request, target: Target, affinity: str, tenant: str, turn: int) -> Asked:
-    return Asked(target.model, turn=turn)
+    return Asked(target.model, target.adapter or "", turn=turn)
 
 
 def by_session(request: Request, target: Target, affinity: str, tenant: str, turn: int) -> Asked:
-    return Asked(target.model, key=affinity.encode("utf-8", "surrogatepass"), turn=turn)
-
-
-def by_tenants_prefix(request: Request, target: Target, affinity: str, tenant: str, turn: int) -> Asked:
-    return Asked(target.model, prefix=prefix_of_request(request, target.model, tenant), turn=turn)
+    return Asked(target.model, target.adapter or "", affinity.encode("utf-8", "surrogatepass"), turn=turn)
 
 
 def by_prefix(request: Request, target: Target, affinity: str, tenant: str, turn: int) -> Asked:
-    return Asked(target.model, prefix=prefix_of_request(request, target.model, ""), turn=turn)
+    prefix = prefix_of_request(request, target.model, tenant)
+    return Asked(target.model, target.adapter or "", prefix=prefix, turn=turn)
 
 
-ASKS: Mapping[Balance, Ask] = {"session": by_session, "prefix": by_tenants_prefix}
+def by_everybodys_prefix(request: Request, target: Target, affinity: str, tenant: str, turn: int) -> Asked:
+    return by_prefix(request, target, affinity, "", turn)
+
+
+ASKS: Mapping[Balance, Ask] = {"session": by_session, "prefix": by_prefix}
 
 
 def ask_of(balance: Balance, scope: PrefixScope = "tenant") -> Ask:
     """How calls of a pool with this rule are made known to it."""
     if balance == "prefix" and scope == "all":
-        return by_prefix
+        return by_everybodys_prefix
     return ASKS.get(balance, plain)

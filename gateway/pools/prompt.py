@@ -16,14 +16,14 @@ import msgspec
 import xxhash
 
 from gateway.core.request import Request
-from gateway.core.tokens import MEDIA, MEDIA_TOKENS, turns_of
+from gateway.core.tokens import MEDIA_TOKENS, media_of, turns_of
 from gateway.pools.chain import BLOCK, MOST_BLOCKS, Prefix, prefix_of
 
 ROLE, PIECE = "\x1e", "\x1f"
 """Between two speakers, and between two texts of one. A client that writes them itself deceives nobody but itself."""
 MOST = BLOCK * MOST_BLOCKS
 """Characters that are looked at; of what is beyond only the length counts."""
-_MEDIA_REPEATS = MEDIA_TOKENS * 4 // 32
+_REPEATS = MEDIA_TOKENS * 4 // 32
 """A picture's digest is repeated until it is as long as a text of as many tokens would be."""
 _TOOLS = msgspec.json.Encoder(order="deterministic")
 _MOST_NODES = 64
@@ -106,21 +106,10 @@ def _media(request: Request) -> dict[int, str]:
     """For each turn that holds pictures, sounds or files: what stands for them."""
     found: dict[int, str] = {}
     for at, turn in enumerate(turns_of(request)):
-        content = turn.get("content") if type(turn) is dict else None
-        if type(content) is list:
-            pieces = [_digest(part) * _MEDIA_REPEATS for part in content if _is_media(part)]
-            if pieces:
-                found[at] = "".join(pieces)
+        if media_of(turn):
+            parts = turn.get("content", turn.get("parts"))
+            found[at] = "".join(_digest(part) * (_REPEATS * media_of({"content": [part]})) for part in parts)
     return found
-
-
-def _is_media(part: Any) -> bool:
-    if type(part) is not dict:
-        return False
-    named = part.get("type")
-    if named == "tool_result" and type(part.get("content")) is list:
-        return any(_is_media(inner) for inner in part["content"][:_MOST_NODES])
-    return type(named) is str and named in MEDIA
 
 
 def _digest(part: dict[str, Any]) -> str:

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.plan import Target
 from gateway.core.request import Request
 from gateway.core.tokens import MEDIA_TOKENS
-from gateway.dialects import anthropic_read, openai_read, responses_read
+from gateway.dialects import anthropic_read, gemini_read, openai_read, responses_read
+from gateway.pools.affinity import PrefixScope, ask_of
+from gateway.pools.asked import Asked
 from gateway.pools.chain import BLOCK, MOST_BLOCKS, ROOT_BLOCKS, Prefix, prefix_of
 from gateway.pools.prompt import prefix_of_request
 
@@ -227,3 +230,41 @@ def test_odd_bodies_have_a_prompt() -> None:
         chat({"role": "assistant"}, said("user", [])),
     ):
         assert prefix(request) == prefix(request)
+
+
+# --- what is asked of a pool
+
+
+def test_a_rule_is_told_what_it_looks_at_and_no_more() -> None:
+    """Prompts are only read for the rule that asks for them, sessions for theirs; the adapter for all."""
+    target = Target(provider="p", model="base:law", adapter="law")
+    request = chat(SYSTEM, said("user", "ahoy"))
+    for balance in ("round_robin", "least_inflight", "latency"):
+        assert ask_of(balance)(request, target, "s", "t", 2) == Asked("base:law", "law", turn=2)
+    assert ask_of("session")(request, target, "s", "t", 0) == Asked("base:law", "law", b"s")
+    assert ask_of("session")(request, target, "", "t", 0).key == b""
+    assert ask_of("prefix")(request, target, "s", "t", 1).prefix == prefix(request, "base:law", "t")
+
+
+def test_tenants_share_prompts_only_where_the_operator_says_so() -> None:
+    """By default what one tenant asked is not looked for by another; `prefix_scope: all` shares it."""
+    target = Target(provider="p", model="m")
+    request = chat(SYSTEM, said("user", "ahoy"))
+
+    def asked(scope: PrefixScope, tenant: str) -> Asked:
+        return ask_of("prefix", scope)(request, target, "", tenant, 0)
+
+    assert asked("tenant", "a") != asked("tenant", "b")
+    assert asked("all", "a") == asked("all", "b")
+
+
+def test_geminis_pictures_are_part_of_the_prompt() -> None:
+    """Its parts have no type: they are told by what they hold."""
+
+    def gemini(data: str) -> Request:
+        parts = [{"text": "what is it?"}, {"inlineData": {"mimeType": "image/png", "data": data}}]
+        return gemini_read.read("chat", {"model": "m", "stream": False, "contents": [{"role": "user", "parts": parts}]})
+
+    assert prefix(gemini("a")).size > MEDIA_TOKENS * 4
+    assert prefix(gemini("a")) == prefix(gemini("a"))
+    assert prefix(gemini("a")).whole != prefix(gemini("b")).whole
