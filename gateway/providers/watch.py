@@ -88,6 +88,10 @@ class Pools:
             await self._take_drains()
 
     async def _take_drains(self) -> None:
+        for pool in self.all.values():
+            for url in [*pool.forgotten]:
+                pool.forgotten.discard(url)
+                await self._drains.set((pool.name, url), False)
         await self._drains.refresh()
         self._apply()
 

@@ -60,6 +60,8 @@ class PoolWatch:
         """Why the last look-up gave nothing new; empty when it did."""
         self.looked = False
         """Whether a name server has answered yet."""
+        self.forgotten: set[str] = set()
+        """Drained ones that are gone: the next that has such an address is another one, and not drained."""
         self._get = get
         self._clock = clock
         self._say = tell
@@ -116,7 +118,10 @@ class PoolWatch:
     def _members_of_now(self) -> None:
         now = {endpoint.url: endpoint for endpoint in self.endpoints.all}
         for url in [url for url in self.members if url not in now]:
-            watch = self.members.pop(url).watch
+            member = self.members.pop(url)
+            watch = member.watch
+            if member.drained:
+                self.forgotten.add(url)
             self._failed_before += watch.failed_scrapes
             self._ending.update(tasks := watch.stop())
             for task in tasks:

@@ -13,6 +13,8 @@ MOST_LABELLED = 256
 """Endpoints with gauges of their own, over all pools; those beyond are only counted."""
 LABELS: Mapping[str, str | tuple[str, ...]] = {
     "tidegate_endpoint_in_flight": ("provider", "endpoint"),
+    "tidegate_endpoint_tokens_in_flight": ("provider", "endpoint"),
+    "tidegate_endpoint_expected_ttft_seconds": ("provider", "endpoint"),
     "tidegate_endpoint_well": ("provider", "endpoint"),
     "tidegate_endpoint_draining": ("provider", "endpoint"),
     "tidegate_endpoint_waiting": ("provider", "endpoint"),
@@ -36,7 +38,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
     url: str
     in_flight: int
-    tokens_in_flight: float | None
+    tokens_in_flight: float
+    """Of the prompts that have given no answer yet, what is not in its cache by our estimates."""
+    blocks_held: int
+    """Blocks that we think its prefix cache holds."""
     breaker: str
     """`closed`; `open`: it failed, and is left alone for a while; `trying`: one call proves it."""
     well: bool
@@ -74,7 +79,8 @@ def row_of(pool: PoolWatch, member: Member, now: int) -> Row:
         endpoint=endpoint.label,
         url=endpoint.url,
         in_flight=endpoint.in_flight,
-        tokens_in_flight=getattr(endpoint, "tokens_in_flight", None),
+        tokens_in_flight=round(endpoint.unread, 1),
+        blocks_held=len(endpoint.known.held),
         breaker=breaker,
         well=endpoint.healthy,
         why_ill=watch.ill if not endpoint.healthy else "",
@@ -125,6 +131,8 @@ def _gauges(out: Readings, pool: PoolWatch, member: Member, now: int) -> None:
     endpoint, reading = member.endpoint, member.endpoint.reading
     at = (pool.name, endpoint.label)
     out["tidegate_endpoint_in_flight"][at] = float(endpoint.in_flight)
+    out["tidegate_endpoint_tokens_in_flight"][at] = endpoint.unread
+    out["tidegate_endpoint_expected_ttft_seconds"][at] = endpoint.expected(now)
     out["tidegate_endpoint_well"][at] = float(endpoint.healthy)
     out["tidegate_endpoint_draining"][at] = float(endpoint.draining)
     if reading is not None:

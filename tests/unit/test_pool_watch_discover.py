@@ -245,3 +245,16 @@ async def test_an_operators_drain_and_the_names_do_not_get_in_each_others_way(na
     assert world.hosts == {"10.0.0.1": True, "10.0.0.2": False}
     world.pool.drain(set())
     assert world.hosts == {"10.0.0.1": False, "10.0.0.2": False}
+
+
+async def test_a_drained_endpoint_that_is_gone_is_drained_no_more(names: NameServer) -> None:
+    """Its address may be another's by the time it comes back."""
+    world = World(names, keep=30.0)
+    await world.look("10.0.0.1", "10.0.0.2")
+    url = world.endpoints.all[0].url
+    world.pool.drain({url})
+    await world.look("10.0.0.2")
+    assert not world.pool.forgotten
+    world.clock.advance(31)
+    await world.look("10.0.0.2")
+    assert world.pool.forgotten == {url}
