@@ -20,7 +20,7 @@ from gateway.pools.balance import Balance
 from gateway.providers import catalog
 from gateway.providers.addresses import filled, open_places
 from gateway.providers.auth import AuthKind, auth_headers
-from gateway.providers.http_request import wrong_url
+from gateway.providers.http_request import is_token, wrong_url
 from gateway.providers.profile import ErrorRule, Params, Profile, StreamRules, Trust
 from gateway.providers.signing.config import AwsConfig, GoogleConfig, OAuthConfig
 from gateway.providers.signing.kinds import KINDS, places
@@ -199,7 +199,7 @@ def _one(config: ProviderConfig, dialects: Collection[str]) -> Iterable[tuple[st
     yield from _addresses(config, profile)
     yield from _credentials(config, profile)
     for name in {**profile.headers, **dict.fromkeys(profile.forward, "")}:
-        if name.lower() in _NOT_OURS or not _is_token(name):
+        if name.lower() in _NOT_OURS or not is_token(name):
             yield "headers", f"{name!r} cannot be sent: it is no header name, or belongs to the connection itself"
     for name, value in profile.headers.items():
         if not (value.isascii() and value.isprintable()):
@@ -207,6 +207,8 @@ def _one(config: ProviderConfig, dialects: Collection[str]) -> Iterable[tuple[st
     for operation, path in profile.paths.items():
         if not path.startswith("/"):
             yield f"paths.{operation}", "must begin with a slash"
+        if {*open_places(path)} - {"model"}:
+            yield f"paths.{operation}", "may have one place to fill in, {model}"
 
 
 def _addresses(config: ProviderConfig, profile: Profile) -> Iterable[tuple[str, str]]:
@@ -228,6 +230,8 @@ def _addresses(config: ProviderConfig, profile: Profile) -> Iterable[tuple[str, 
 def _credentials(config: ProviderConfig, profile: Profile) -> Iterable[tuple[str, str]]:
     if profile.auth in KINDS:
         yield from KINDS[profile.auth].problems(config)
+    elif profile.key == "required" and profile.auth != "none" and not config.api_key:
+        yield "api_key", f"missing; a provider of type {config.type!r} needs one"
     else:
         if profile.key == "required" and profile.auth != "none" and not config.api_key:
             yield "api_key", f"missing; a provider of type {config.type!r} needs one"
@@ -237,10 +241,6 @@ def _credentials(config: ProviderConfig, profile: Profile) -> Iterable[tuple[str
             yield "api_key", str(error)
     if config.proxy is not None and not config.proxy.reveal().startswith(("http://", "https://")):
         yield "proxy", "must be the URL of an HTTP proxy, such as http://proxy.internal:3128"
-
-
-def _is_token(name: str) -> bool:
-    return name.isascii() and bool(name) and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name)
 
 
 # --- models

@@ -38,6 +38,11 @@ def where_of(url: str) -> Where:
     return Where(Origin(parts.hostname, port, tls), target, host)
 
 
+def is_token(name: str) -> bool:
+    """Whether a text may be a header's name."""
+    return name.isascii() and bool(name) and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name)
+
+
 def wrong_url(url: str) -> str | None:
     """What is wrong with a base URL, in words for whoever wrote it; None when nothing is."""
     try:

@@ -115,6 +115,7 @@ def test_secrets_are_in_no_repr() -> None:
         ({"type": "vllm", "endpoints": ["http://a/v1"] * 2}, "p.endpoints", "twice"),
         ({"type": "vllm", "endpoints": ["http://a"], "base_url": "http://b"}, "p.endpoints", "not both"),
         ({"type": "ollama", "headers": {"Host": "x"}}, "p.headers", "cannot be sent"),
+        ({"type": "ollama", "paths": {"chat": "/{modle}/chat"}}, "p.paths.chat", "{model}"),
         ({"type": "ollama", "headers": {"a b": "x"}}, "p.headers", "cannot be sent"),
         ({"type": "ollama", "headers": {"a": "x\ny"}}, "p.headers.a", "line break"),
         ({"type": "ollama", "forward": ["content-length"]}, "p.headers", "cannot be sent"),
