@@ -18,6 +18,7 @@ from typing import Any
 from bench.guard_report import Figures, report, says
 from bench.guard_texts import hostile, prose
 from bench.place import ROOT
+from bench.results import put
 from bench.stats import percentile
 
 SIZES = (100, 1_000, 8_000)
@@ -26,7 +27,6 @@ LIMITS = {"patterns": (1, 3, 20), "all default tiers": (15, 80, 150)}
 HOSTILE = 65_536
 HOSTILE_LIMIT = 50.0
 CHUNK_LIMIT = 0.2
-MARK = ("<!-- guards:begin -->", "<!-- guards:end -->")
 
 CHECKS: Mapping[str, Mapping[str, Any]] = {
     "private": {"use": "pii", "on": ["input", "output"], "action": "mask", "on_error": "closed", "deadline": 5.0,
@@ -203,17 +203,6 @@ def say(what: str) -> None:
     print(f"guards: {what} ...", file=sys.stderr, flush=True)
 
 
-def write(text: str) -> None:
-    path = ROOT / "bench" / "RESULTS.md"
-    old = path.read_text()
-    begin, end = MARK
-    if begin not in old:
-        old = old.rstrip() + f"\n\n## Checks\n\n{begin}\n{end}\n"
-    head, _, rest = old.partition(begin)
-    _, _, tail = rest.partition(end)
-    path.write_text(f"{head}{begin}\n{text}\n{end}{tail}")
-
-
 def measured(quick: bool) -> Figures:
     times = 40 if quick else 400
     say(f"cost of each size, {times} runs each")
@@ -237,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = report(measured(options.quick), options.quick)
     print(text)
     if options.write:
-        write(text)
+        put("guards", "Checks", text)
     return 0
 
 

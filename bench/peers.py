@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 LITELLM = "1.106"
@@ -41,15 +42,17 @@ def _installed(venv: Path, package: str) -> str:
     return ""
 
 
-def python_package(state: Path, package: str, extra: str, series: str) -> str:
-    """Install `package[extra]` of release series `series` into ``state/package``; returns the version."""
+def python_package(state: Path, package: str, extra: str, series: str, *, bare: Sequence[str] | None = None) -> str:
+    """Install `package[extra]` of release series `series` into ``state/package``; returns the version. `bare`: what it
+    needs of what it says it depends on, for one that would draw in an inference engine."""
     venv = state / package
     if not _installed(venv, package).startswith(f"{series}."):
         shutil.rmtree(venv, ignore_errors=True)
         _run([sys.executable, "-m", "venv", str(venv)], state)
         wanted = f"{package}{extra}=={series}.*"
         print(f"installing {wanted} ...", flush=True)
-        _run([str(venv / "bin" / "python"), "-m", "pip", "install", "-q", wanted], state)
+        pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q"]
+        _run([*pip, wanted] if bare is None else [*pip, "--no-deps", wanted, *bare], state)
     version = _installed(venv, package)
     if not version.startswith(f"{series}."):
         raise Unavailable(f"{package} is {version or 'missing'} after installing {series}.*")

@@ -22,19 +22,28 @@ def _text(x: float, y: float, text: str, *, fill: str = _INK, anchor: str = "sta
     return f"<text {attributes}>{escape(text)}</text>"
 
 
-def bars(panels: Sequence[tuple[str, Sequence[tuple[str, float, bool]]]]) -> str:
-    """Horizontal bars from zero, one panel under the other. A panel is (title, [(label, value, ours?)]); linear scale."""
-    left, right, row, width = 190, 70, 28, 720
+def bars(
+    panels: Sequence[tuple[str, Sequence[tuple[str, float, bool]]]], *, left: int = 190, cut: float | None = None
+) -> str:
+    """Horizontal bars from zero, one panel under the other. A panel is (title, [(label, value, ours?)]); linear scale.
+    `cut`: a bar of more than so many times the middle one is broken there; its number is the true one."""
+    right, row, width = 70, 28, 720
     parts, y = [], 16.0
     for title, entries in panels:
         parts.append(_text(16, y + 14, title, weight="bold"))
         y += 30
         top = max((value for _, value, _ in entries), default=1.0) or 1.0
+        if cut is not None:
+            top = min(top, cut * sorted(value for _, value, _ in entries)[len(entries) // 2])
         for label, value, ours in sorted(entries, key=lambda entry: -entry[1]):
-            length = max(1.0, (width - left - right) * value / top)
+            length = max(1.0, (width - left - right) * min(1.0, value / top))
             parts.append(_text(left - 8, y + 15, label, anchor="end", weight="bold" if ours else "normal"))
             fill = _OURS if ours else _THEIRS
             parts.append(f'<rect x="{left}" y="{y + 2:.1f}" width="{length:.1f}" height="18" rx="2" fill="{fill}"/>')
+            if value > top:
+                parts.append(
+                    f'<rect x="{left + length - 24:.1f}" y="{y + 2:.1f}" width="8" height="18" fill="#ffffff"/>'
+                )
             parts.append(_text(left + length + 6, y + 15, _short(value)))
             y += row
         y += 18

@@ -45,6 +45,7 @@ class LlamaServer:
     ``port``      0: a free one
     ``parallel``  slots, requests worked on at once; further ones queue
     ``ctx``       tokens of context, shared out evenly among the slots
+    ``cache_mib`` memory for the prompts that it keeps beside those of the slots
     ``embedding`` serve ``/v1/embeddings`` (mean pooling) instead of chat
     ``api_key``   when set, requests need it as a bearer token; handed over by environment, never by command line
 
@@ -59,6 +60,7 @@ class LlamaServer:
         port: int = 0,
         parallel: int = 4,
         ctx: int = 32768,
+        cache_mib: int = 64,
         embedding: bool = False,
         api_key: str | None = None,
         progress: Progress = quiet,
@@ -67,7 +69,7 @@ class LlamaServer:
         self.alias = alias
         self.model = Path(model)
         self.port = port
-        self._parallel, self._ctx, self._embedding = parallel, ctx, embedding
+        self._parallel, self._ctx, self._cache_mib, self._embedding = parallel, ctx, cache_mib, embedding
         self._api_key = api_key
         self._progress, self._start_timeout = progress, start_timeout
         self._process: subprocess.Popen[bytes] | None = None
@@ -211,7 +213,7 @@ class LlamaServer:
         # By path and with -P: it needs nothing of this package, and must not find gateway/demo's modules by bare name.
         command = [sys.executable, "-P", str(Path(__file__).with_name("llamacpp_child.py")), "--model", str(self.model)]
         command += ["--alias", self.alias, "--port", str(self.port), "--parallel", str(self._parallel)]
-        command += ["--ctx", str(self._ctx), "--with-parent"]
+        command += ["--ctx", str(self._ctx), "--cache-ram", str(self._cache_mib), "--with-parent"]
         command += ["--embedding"] if self._embedding else []
         environ = {**os.environ, "GGML_NO_BACKTRACE": "1"}  # else an abort starts a debugger
         if self._api_key:

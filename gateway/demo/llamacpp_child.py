@@ -56,6 +56,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parallel", type=int, default=4, help="slots")
     parser.add_argument("--ctx", type=int, default=32768, help="tokens of context, shared by the slots")
     parser.add_argument("--threads", type=int, default=1, help="more only pays for models of real size")
+    parser.add_argument("--cache-ram", type=int, default=PROMPT_CACHE_MIB, help="MiB for prompts beyond the slots'")
     parser.add_argument("--embedding", action="store_true", help="serve embeddings instead of chat")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input closes")
     return parser.parse_args(arguments)
@@ -73,7 +74,7 @@ def _params(xllamacpp: Any, options: argparse.Namespace) -> Any:
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.endpoint_metrics = params.endpoint_slots = True
     params.warmup = params.ui = False
-    params.cache_ram_mib, params.verbosity = PROMPT_CACHE_MIB, ERRORS_AND_WARNINGS
+    params.cache_ram_mib, params.verbosity = options.cache_ram, ERRORS_AND_WARNINGS
     if options.embedding:
         params.embedding = True
         params.n_batch = params.n_ubatch = MOST_EMBEDDED  # a text to embed must fit in one batch

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from bench import guards
 from bench.guard_report import Figures, report
 from bench.guard_texts import hostile, prose
+from bench.results import put
 from guardrails.config import GuardrailConfig, problems
 from guardrails.private import pii
 
@@ -31,15 +30,13 @@ def test_a_round_trip_gives_the_text_back() -> None:
     assert guards.identity(300) == (300, 0)
 
 
-def test_the_report_stays_in_its_own_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_stays_in_its_own_part(tmp_path: Path) -> None:
     """Written twice, it stands there once, and what is around it stays."""
-    (tmp_path / "bench").mkdir()
-    results = tmp_path / "bench" / "RESULTS.md"
+    results = tmp_path / "RESULTS.md"
     results.write_text("# Results\n\nabove\n")
-    monkeypatch.setattr(guards, "ROOT", tmp_path)
     text = report(Figures([["a"] * 7], [["b"] * 4], [["c"] * 5], (10, 1), (20.0, 160.0)), quick=True)
-    guards.write(text)
-    guards.write(text)
+    put("guards", "Checks", text, folder=tmp_path)
+    put("guards", "Checks", text, folder=tmp_path)
     written = results.read_text()
     assert written.count("9 of 10 came back identical") == 1
     assert written.startswith("# Results\n\nabove\n")
