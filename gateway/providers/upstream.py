@@ -224,11 +224,12 @@ class HttpUpstream:
         """As `_send`, signed; once more where the signer knows better after a refusal."""
         signer = self._signer
         assert signer is not None, "only called where there is one"
-        if call.sending is not None:
+        if call.sending is not None and signer.reads_body:
             raise BadRequest("The provider's calls are signed, and a body that is passed on as it comes cannot be.")
         added = await signer.headers(call.method, url, headers, call.body)
         http = await self._send(call, url, [*headers, *added.items()], timeouts, deadline)
-        if http.status in _UNSIGNED and signer.refused(http.status, http.headers, added):
+        refused = http.status in _UNSIGNED and signer.refused(http.status, http.headers, added)
+        if refused and call.sending is None:  # a body that was passed on is gone
             await http.aclose()
             added = await signer.headers(call.method, url, headers, call.body)
             http = await self._send(call, url, [*headers, *added.items()], timeouts, deadline)

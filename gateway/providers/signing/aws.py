@@ -42,6 +42,8 @@ def key_of(config: AwsConfig | None, environment: Mapping[str, str] = os.environ
 class AwsSigner:
     """A `Signer`."""
 
+    reads_body = True
+
     def __init__(self, key: AwsKey, scope: Scope, clock: Clock) -> None:
         self._key = key
         self._scope = scope

@@ -13,6 +13,9 @@ from gateway.providers.signing.config import AwsConfig, GoogleConfig, OAuthConfi
 class Signer(Protocol):
     """One provider's. Made at start, asked for every call."""
 
+    reads_body: bool
+    """What it adds depends on the body, so that a body which is passed on as it comes cannot be signed."""
+
     async def headers(
         self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes
     ) -> Mapping[str, str]:

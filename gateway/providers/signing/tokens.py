@@ -30,6 +30,8 @@ class Grant(NamedTuple):
 class Bearer:
     """A `Signer`. `fetch` gets a new token; it raises UpstreamRefusedUs with words that are safe to show."""
 
+    reads_body = False
+
     def __init__(self, fetch: Callable[[], Awaitable[Grant]], clock: Clock) -> None:
         self._fetch = fetch
         self._clock = clock
