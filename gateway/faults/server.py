@@ -212,6 +212,8 @@ class FaultServer:
 
     def _play(self, asked: Received) -> Play:
         model = asked.model
+        if told := wire_gemini.other(asked, asked.gemini):
+            return answer(200, told)
         if scripted := self._scripted.get(model):
             return scripted.pop(0) if len(scripted) > 1 else scripted[0]
         if model.startswith("fault:") and (fault := FAULTS.get(model.removeprefix("fault:"))):
@@ -219,8 +221,6 @@ class FaultServer:
         if play := BUILT_IN.get(model):
             if asked.path.endswith("/embeddings"):
                 return answer(200, wire.embeddings(asked))
-            if told := wire_gemini.other(asked, asked.gemini):
-                return answer(200, told)
             return play
         return unknown(model)
 

@@ -1,5 +1,4 @@
-"""The OpenAI wire: chat chunks, chat bodies, errors, embeddings. Requests whose path is Gemini's are answered in its own. Bytes
-out, nothing else."""
+"""The OpenAI wire: chat chunks, chat bodies, errors, embeddings; Gemini's, where a request's path is. Bytes out, no more."""
 
 from __future__ import annotations
 
