@@ -107,6 +107,7 @@ class Evidence:
             "bad_pairs": len(self._bad),
             "wrong_bound": self.bound,
             "serving": float(self.threshold is not None),
+            "assumed": float(self.state == "assumed"),
         }
 
     def _keep(self, outcome: Outcome) -> bool:

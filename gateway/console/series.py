@@ -22,7 +22,7 @@ MOST_SHOWN = 8
 """Lines of one plot: the largest, and the rest together as `other`."""
 OTHER, NONE = "other", "none"
 _CACHE = {"hit": "exact", "semantic": "semantic", "miss": "miss", "bypass": "bypass"}
-_READ = ("wrong_bound", "serving", "agreements", "disagreements", "unclear")
+_READ = ("wrong_bound", "serving", "assumed", "agreements", "disagreements", "unclear")
 
 Stats = Mapping[str, Mapping[str, float]]
 Counts = dict[str, int]

@@ -433,7 +433,7 @@ async def test_the_plots_say_what_the_receipts_say(browser: Browser, trended: Ta
     assert told["routes"].endswith(". default: 9; shop: 3")
     intents = {name: sum(r.intent == name for r in receipts) for name in ("opening_hours", "refund")}
     assert all(f"{name.replace('_', ' ')}: {count}" in told["intents"] for name, count in intents.items())
-    assert "default: 100 %, limit 2 %, serving; 0 right, 0 wrong, 0 unclear" in told["bounds"]
+    assert "default: assumed, limit 2 %, serving on your word; 0 right, 0 wrong, 0 unclear" in told["bounds"]
     assert "shop: 100 %, limit 1 %, in shadow" in told["bounds"]
 
 

@@ -68,17 +68,21 @@ function hits({ cache }) {
 function bounds({ evidence }) {
   const lines = evidence.filter((route) => route.wrong_bound.some((value) => value !== null)).map((route, at) => {
     const last = (key) => route[key].at(-1);
-    const state = (serving) => (serving ? "serving" : "in shadow");
+    const state = (at) => (route.assumed[at] ? "serving on your word" : route.serving[at] ? "serving" : "in shadow");
+    // On somebody's word, and nothing compared yet: that is no bound of 100 %.
+    const assumed = (at) => route.assumed[at] && route.wrong_bound[at] >= 1;
+    const bound = (at) => (assumed(at) ? "assumed" : percent(route.wrong_bound[at]));
+    const end = route.wrong_bound.length - 1;
     return {
       name: route.name,
       tone: "s" + at,
-      values: route.wrong_bound,
-      told: `${percent(last("wrong_bound"))}, limit ${percent(route.limit)}, ${state(last("serving"))}; ${count(last("agreements"))} right, ${count(last("disagreements"))} wrong, ${count(last("unclear"))} unclear`,
-      each: (at) => `${percent(route.wrong_bound[at])}, ${state(route.serving[at])}; ${route.agreements[at]} right, ${route.disagreements[at]} wrong`,
+      values: route.wrong_bound.map((value, at) => (assumed(at) ? null : value)),
+      told: `${bound(end)}, limit ${percent(route.limit)}, ${state(end)}; ${count(last("agreements"))} right, ${count(last("disagreements"))} wrong, ${count(last("unclear"))} unclear`,
+      each: (at) => `${bound(at)}, ${state(at)}; ${route.agreements[at]} right, ${route.disagreements[at]} wrong`,
     };
   });
   const limits = [...new Set(evidence.map((route) => route.limit))];
-  return { lines, limits, top: 1, log: 0.001, ticks: [0.001, 0.01, 0.1, 1], format: percent, empty: "No route has a semantic cache." };
+  return { lines, limits, top: 1, log: 0.001, ticks: [0.001, 0.01, 0.1, 1], format: percent, empty: lines.length ? "Assumed: nothing was compared yet." : "No route has a semantic cache." };
 }
 
 function counts(series, stacked, empty) {
