@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.commands import pools_told, prices_told
 from gateway.configuring.problems import ConfigError
 
 MODES: tuple[tuple[str, Literal["whole", "stream"]], ...] = (("whole", "whole"), ("streamed", "stream"))
@@ -19,6 +21,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("check", help="validate a configuration and say what will run")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--ask", action="store_true", help="also ask every endpoint of every pool, once")
     parser.set_defaults(run=run)
 
 
@@ -30,13 +33,16 @@ def run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         return _problems(error, options)
     report = report_of(config)
+    well = True
+    if options.ask:
+        report["asked"], well = asyncio.run(pools_told.ask(config))
     if options.json:
         print(json.dumps({"ok": True, **report}, indent=2))
-        return 0
+        return 0 if well else 1
     print(f"{options.config}: no problems")
     for line in text_of(report):
         print(line)
-    return 0
+    return 0 if well else 1
 
 
 def _problems(error: ConfigError, options: argparse.Namespace) -> int:
@@ -82,6 +88,7 @@ def report_of(config: Any) -> dict[str, Any]:
             "originals": trust.originals(config, name),
         }
     told = [*warnings_of(config), *unknown_of(config), *trust.warnings(config), *embedding_told.warnings(config)]
+    told += pools_told.warnings(config)
     tools = {
         name: cache.tool_config.describe(tool, redis=config.redis is not None, qdrant=config.qdrant)
         for name, tool in config.tool_caches.items()
@@ -90,6 +97,8 @@ def report_of(config: Any) -> dict[str, Any]:
         "routes": routes,
         "tool_caches": tools,
         "embedding": embedding_told.embedding_of(config),
+        "pools": pools_told.pools_of(config),
+        "prices": prices_told.prices_of(config),
         "warnings": told,
     }
 
@@ -128,9 +137,6 @@ def warnings_of(config: Any) -> list[str]:
     teams |= {check.handoff for check in config.guardrails.values()}
     for team in sorted(team for team in teams if team and team not in config.handoffs):
         found.append(f"handoffs.{team}: absent; only the application is told, in x-tidegate-handoff")
-    for alias, model in config.models.items():
-        if any(target.price is None for target in model.targets) and model.price is None:
-            found.append(f"models.{alias}.price: absent; priced by the built-in table, or counted as unpriced")
     return found
 
 
@@ -180,6 +186,10 @@ def text_of(report: dict[str, Any]) -> list[str]:
     if report["embedding"]:
         lines += ["", "embedding"]
         lines += [f"  {line}" for line in report["embedding"]]
+    for title in ("pools", "asked"):
+        for name, told in report.get(title, {}).items():
+            lines += ["", f"{'pool' if title == 'pools' else 'answers of pool'} {name}", *(f"  {line}" for line in told)]
+    lines += ["", "prices", *(f"  {line}" for line in prices_told.lines_of(report["prices"]))]
     if report["warnings"]:
         lines += ["", "worth knowing:"]
         lines += [f"  {line}" for line in report["warnings"]]

@@ -39,6 +39,10 @@ class PageReader:
         self._newest = {field: page.names[field][0] for field in page.names if field not in page.may}
 
     @property
+    def fields(self) -> list[Field]:
+        return list(self._sources)
+
+    @property
     def expected(self) -> frozenset[str]:
         """The names that are missing when the page is."""
         return frozenset(self._newest.values())

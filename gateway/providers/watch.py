@@ -62,12 +62,7 @@ class Pools:
 
     async def start(self) -> None:
         """The first look-ups, then the watch. A name that gives nothing yet does not stop the start."""
-        looks = [asyncio.create_task(pool.look_up()) for pool in self.all.values() if pool.discovery is not None]
-        if looks:
-            _, late = await asyncio.wait(looks, timeout=FIRST_LOOK)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*looks, return_exceptions=True)
+        await self._first_looks()
         await self._take_drains()
         for pool in self.all.values():
             pool.start()
@@ -81,6 +76,20 @@ class Pools:
         for pool in self.all.values():
             await pool.stop()
         await self._http.aclose()
+
+    async def _first_looks(self) -> None:
+        looks = [asyncio.create_task(pool.look_up()) for pool in self.all.values() if pool.discovery is not None]
+        if looks:
+            _, late = await asyncio.wait(looks, timeout=FIRST_LOOK)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*looks, return_exceptions=True)
+
+    async def once(self) -> None:
+        """Everything one time, instead of `start`."""
+        await self._first_looks()
+        members = [member for pool in self.all.values() for member in pool.members.values()]
+        await asyncio.gather(*(member.watch.once() for member in members))
 
     async def _sharing(self) -> None:
         while True:

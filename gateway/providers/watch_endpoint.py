@@ -187,6 +187,14 @@ class EndpointWatch:
             self.trouble = why
             self._tell("metrics cannot be read", endpoint=self.endpoint.label, why=why, stale_after=STALE_AFTER)
 
+    async def once(self) -> None:
+        """All that is watched, one time: so one failure says it."""
+        if self._ways.health is not None:
+            self._failures = self._ways.health.failures
+            await self.probe()
+        if self._ways.metrics is not None:
+            await self.scrape()
+
     # --- life
 
     def start(self) -> None:
