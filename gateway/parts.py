@@ -33,6 +33,7 @@ from gateway.pipeline.beside import Verdict
 from gateway.pipeline.build import Common, Pipeline, RouteParts
 from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.judging import RouteJudge
+from gateway.pipeline.pinning import Pin, Pins
 from gateway.pipeline.receive import Receive
 from gateway.providers.build import plans as build_plans
 from gateway.providers.upstream import HttpUpstream
@@ -185,6 +186,7 @@ def stages(
         select=router.select,
         permit=Permit(configuration.served(config), own_limits, limits, concurrency),
     )
+    pin = Pin(Pins(tools.secret, config.providers))
     parts = {}
     for name, route in routes.items():
         cached = made.routes[name].tap is not None
@@ -194,6 +196,7 @@ def stages(
             inspect=guards.inspect,
             verdict=Verdict() if guards.beside else None,
             route=router.routes[name],
+            pin=pin,
             exact_cache=made.routes[name].exact,
             semantic_cache=made.routes[name].semantic,
             coalesce=made.routes[name].coalesce,

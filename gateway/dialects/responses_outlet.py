@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.core.errors import GatewayFault
 from gateway.core.events import Blocked, Finished, Frame, Started
 from gateway.core.exchange import Exchange
+from gateway.core.pinning import sealing
 from gateway.dialects.json_codec import decode, encode
 from gateway.dialects.model_name import ModelName
 from gateway.dialects.openai_errors import error_body
@@ -12,11 +13,15 @@ from gateway.dialects.responses_extra import NAME
 from gateway.dialects.responses_items import Wire
 from gateway.dialects.responses_writer import ResponseWriter
 from gateway.dialects.retract import mark
+from gateway.dialects.sealed import seal_item, seal_items
+
+_ENCRYPTED = b'"encrypted_content"'
 
 
 def _writer(exchange: Exchange) -> ResponseWriter:
     request = exchange.asked()
-    return ResponseWriter(request.body, request.model, exchange.id, exchange.opened // 1_000_000_000)
+    now = exchange.opened // 1_000_000_000
+    return ResponseWriter(request.body, request.model, exchange.id, now, sealing(exchange))
 
 
 class StreamOutlet:
@@ -28,6 +33,7 @@ class StreamOutlet:
     def __init__(self, exchange: Exchange) -> None:
         self._writer = _writer(exchange)
         self._alias = exchange.asked().model
+        self._seal = sealing(exchange)
         self._relays = True
 
     def push(self, frame: Frame) -> bytes:
@@ -45,13 +51,15 @@ class StreamOutlet:
             return None
         payloads = raw.split(b"\n")
         wires: list[Wire] = [decode(payload) for payload in payloads]
+        sealed = [seal_items(wire.get("response"), self._seal) or seal_item(wire.get("item"), self._seal) for wire in wires]
         if not self._writer.follow(wires):
             return None
         out: list[bytes] = []
-        for wire, payload in zip(wires, payloads, strict=True):
+        for wire, payload, changed in zip(wires, payloads, sealed, strict=True):
             if "response" in wire and wire["response"].get("model") != self._alias:
                 wire["response"]["model"] = self._alias
-                payload = encode(wire)
+                changed = True
+            payload = encode(wire) if changed else payload
             out.append(_event(wire["type"], payload))
         return b"".join(out)
 
@@ -75,6 +83,7 @@ class FoldingOutlet:
     def __init__(self, exchange: Exchange) -> None:
         self._writer = _writer(exchange)
         self._alias = exchange.asked().model
+        self._seal = sealing(exchange)
         self._whole: Frame | None = None
 
     def push(self, frame: Frame) -> bytes:
@@ -87,7 +96,11 @@ class FoldingOutlet:
     def finish(self) -> bytes:
         whole = self._whole
         if whole is not None and whole.raw is not None:
-            return ModelName(self._alias).put(whole.raw, whole.events[0].model)  # type: ignore[attr-defined]
+            raw = whole.raw
+            if self._seal is not None and _ENCRYPTED in raw:
+                body = decode(raw)
+                raw = encode(body) if seal_items(body, self._seal) else raw
+            return ModelName(self._alias).put(raw, whole.events[0].model)  # type: ignore[attr-defined]
         return encode(self._writer.finish()[-1]["response"])
 
     def fail(self, fault: GatewayFault) -> bytes:

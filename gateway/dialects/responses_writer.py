@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.core.errors import GatewayFault
@@ -12,6 +12,7 @@ from gateway.dialects import openai_extra
 from gateway.dialects.call_order import CallOrder
 from gateway.dialects.responses_extra import unwrap, usage_object
 from gateway.dialects.responses_items import TEXT_DELTAS, CallItem, Item, MessageItem, ReasoningItem, Wire, item_of
+from gateway.dialects.sealed import seal_item
 
 _ECHOED: dict[str, Any] = {
     "instructions": None, "max_output_tokens": None, "metadata": {}, "parallel_tool_calls": True, "temperature": None,
@@ -27,8 +28,11 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 class ResponseWriter:
     """Writes one answer. Only the first choice has a place in this dialect."""
 
-    def __init__(self, body: Body, alias: str, exchange_id: str, now: int) -> None:
-        """`now`: Unix seconds, for upstreams that do not tell when."""
+    def __init__(
+        self, body: Body, alias: str, exchange_id: str, now: int, seal: Callable[[str], str] | None = None
+    ) -> None:
+        """`now`: Unix seconds, for upstreams that do not tell when. `seal`: see `core.pinning`."""
+        self._seal = seal
         self._id = exchange_id
         self._head: dict[str, Any] = {"id": f"resp_{exchange_id}", "object": "response", "created_at": now}
         self._alias = alias
@@ -176,12 +180,15 @@ class ResponseWriter:
     def _think(self, event: Reasoning, own: dict[str, Any], out: list[Wire]) -> None:
         """What is sealed goes on as an item of its own: its id was told by the server, and an open item has another."""
         sealed = own.get("sealed")
+        if type(sealed) is dict:
+            sealed = {**sealed}
+            seal_item(sealed, self._seal)
         if type(sealed) is dict and isinstance(self._said, ReasoningItem) and self._said.id == sealed["id"]:
             self._said.encrypted = sealed["encrypted_content"]
             self._hush("completed", out)
         elif type(sealed) is dict:
             item = {"type": "reasoning", "status": "completed", "summary": [], **sealed}
-            self._unknown({"item": item}, out)
+            self._unknown({"item": item, "sealed": True}, out)
         if not event.text:
             return
         summary = own.get("as") == "summary"
@@ -233,9 +240,12 @@ class ResponseWriter:
             return
         self._start(out)
         self._hush("completed", out)
+        item = {**own["item"]}
+        if own.get("sealed") is None:
+            seal_item(item, self._seal)
         for kind in ("added", "done"):
-            out.append({"type": f"response.output_item.{kind}", "output_index": self._next, "item": own["item"]})
-        self._done[self._next] = own["item"]
+            out.append({"type": f"response.output_item.{kind}", "output_index": self._next, "item": item})
+        self._done[self._next] = item
         self._next += 1
 
     def _end(self, status: str, fields: dict[str, Any]) -> list[Wire]:

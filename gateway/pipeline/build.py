@@ -30,6 +30,7 @@ class RouteParts(msgspec.Struct, frozen=True, kw_only=True):
     mask: Decider | None = None
     inspect: Decider | None = None
     route: Decider
+    pin: Decider | None = None
     exact_cache: Decider | None = None
     semantic_cache: Decider | None = None
     coalesce: Decider | None = None
@@ -84,6 +85,7 @@ def _lane(name: str, head: Sequence[Decider], parts: RouteParts) -> Lane:
         # Both are local and neither needs the other, so together they take as long as the slower one; a refusal wins
         # over whatever is chosen meanwhile. Route: intent -> canned, clarify, hand over, or a plan.
         parts.route if parts.inspect is None else (parts.inspect, parts.route),
+        parts.pin,  # what only one provider can read goes back to it
         parts.exact_cache,  # after screening: a blocked request reads no cache
         parts.semantic_cache,
         parts.coalesce,  # only what would call a model waits for an identical call under way

@@ -11,6 +11,7 @@ from gateway.core.errors import GatewayFault, Internal, StreamCut
 from gateway.core.events import ChoiceFinished, Event, Failed, Frame, Text, Usage
 from gateway.core.exchange import ANONYMOUS, Exchange, new_span_id
 from gateway.core.marking import MARK
+from gateway.core.pinning import UNSEAL
 from gateway.core.plan import ModelPlan, Target, Timeouts
 from gateway.core.ports import Reply, Upstream
 from gateway.core.receipt import Attempt
@@ -54,7 +55,7 @@ class Trial:
         self._cost = cost
         self._turn = turn
         self._start = exchange.elapsed()
-        self._request, self.revealed = _asked(exchange, upstream)
+        self._request, self.revealed = _asked(exchange, upstream, target)
         """This call is sent originals of what is masked everywhere else."""
         self._endpoint = self._picked = ""
         self._reply: Reply | None = None
@@ -186,14 +187,15 @@ def _timeouts(exchange: Exchange, model: ModelPlan) -> Timeouts:
     return given if asked is None or asked >= given.ttft else msgspec.structs.replace(given, ttft=asked)
 
 
-def _asked(exchange: Exchange, upstream: Upstream) -> tuple[Request, bool]:
+def _asked(exchange: Exchange, upstream: Upstream, target: Target) -> tuple[Request, bool]:
     """What this one upstream is asked: as it was masked, or, inside the house and where the route says so, with the
     originals; and whether it is the latter. Made anew for each call, so what one was shown says nothing about the next."""
     masked = exchange.asked()
     reveal = exchange.facts.get(REVEAL) if upstream.trusted else None
     shown = reveal.request(masked) if reveal is not None else masked
-    mark = exchange.facts.get(MARK)
-    return (mark(shown) if mark is not None else shown), shown is not masked
+    mark, unseal = exchange.facts.get(MARK), exchange.facts.get(UNSEAL)
+    asked = mark(shown) if mark is not None else shown
+    return (unseal(asked, target, exchange.warnings) if unseal is not None else asked), shown is not masked
 
 
 def spent(costs: Iterable[float | None]) -> float | None:
