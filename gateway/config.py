@@ -15,15 +15,15 @@ import routing.config
 from cache import tool_config
 from cache.config import CacheConfig
 from cache.tool_config import ToolCacheConfig
+from gateway.accounting.config import AccountingConfig
 from gateway.admission.config import AccessConfig, LimitsConfig
 from gateway.configuring.convert import convert
 from gateway.configuring.document import filled, parse
 from gateway.configuring.problems import ConfigError, Problem, did_you_mean
 from gateway.configuring.schema import schema_of
+from gateway.configuring.server import ServerConfig
 from gateway.core.receipt import JUDGE
 from gateway.core.request import Operation
-from gateway.core.secret import Secret
-from gateway.core.units import Duration, Size
 from gateway.dialects.registry import upstream_dialects
 from gateway.embedding.config import EmbeddingConfig
 from gateway.feedback.config import FeedbackConfig
@@ -31,6 +31,7 @@ from gateway.handover import config as handover
 from gateway.handover.config import HandoffConfig
 from gateway.providers.catalog import is_file
 from gateway.providers.config import ModelConfig, ProviderConfig, model_problems, profile_of, provider_problems
+from gateway.providers.prices import price_problems
 from gateway.providers.vectors import embedding_problems
 from gateway.relay import config as relaying
 from gateway.relay.config import RelayConfig
@@ -40,32 +41,6 @@ from routing.config import ContextConfig, IntentsConfig, RouteMatch, Rules, Tier
 
 _LARGEST_FILE = 4 * 1024 * 1024
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    host: str = "127.0.0.1"
-    port: int = 8080
-    workers: int = 1
-    max_body: Size = Size(10 * 1024 * 1024)
-    max_upload: Size = Size(512 * 1024 * 1024)
-    """Of a body that is passed on as it comes: files, sound, pictures."""
-    body_timeout: Duration = Duration(30.0)
-    """For a whole request body to arrive."""
-    header_timeout: Duration = Duration(10.0)
-    """For a request's headers to arrive."""
-    write_timeout: Duration = Duration(60.0)
-    """How long a client may take nothing of what is sent to it before it counts as gone."""
-    timeout: Duration = Duration(600.0)
-    """For a whole exchange; a client may ask for less."""
-    keepalive: Duration = Duration(15.0)
-    """Silence after which a streaming client gets a sign of life, and status 200 with it; 0: never. A model may say its own."""
-    drain: Duration = Duration(30.0)
-    """For open exchanges to end after SIGTERM."""
-    drain_notice: Duration = Duration(0.0)
-    """Between `/readyz` turning 503 and the socket closing."""
-    secret: Secret | None = None
-    """Keys the hashes in caches and telemetry. Give the same to all replicas that share Redis or Qdrant; absent: the
-    variable TIDEGATE_SECRET, else a random one for this start."""
 
 
 class RouteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,6 +79,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     relay: RelayConfig = RelayConfig()
     feedback: FeedbackConfig = FeedbackConfig()
     access: AccessConfig = AccessConfig()
+    accounting: AccountingConfig = AccountingConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def offers(self, provider: str) -> tuple[Operation, ...]:
@@ -175,6 +151,8 @@ def check(config: Config, base: Path) -> list[Problem]:
     found = [Problem(*pair) for pair in _own(config, base)]
     found += [Problem(*pair) for pair in provider_problems(config.providers, upstream_dialects().keys())]
     found += [Problem(*pair) for pair in model_problems(config.models, config.providers)]
+    if config.accounting.unpriced == "refuse":
+        found += [Problem(*pair) for pair in price_problems(config.models, config.providers)]
     found += [Problem(*pair) for pair in guardrails.config.problems(config.guardrails)]
     found += [Problem(*pair) for pair in _judges(config)]
     if not found:

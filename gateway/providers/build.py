@@ -23,7 +23,7 @@ from gateway.providers.config import (
 from gateway.providers.http_client import HttpClient
 from gateway.providers.native import Polyglot
 from gateway.providers.post import Poster
-from gateway.providers.prices import price_of, window_of
+from gateway.providers.prices import price_for, window_of
 from gateway.providers.profile import Profile
 from gateway.providers.signing.kinds import KINDS
 from gateway.providers.upstream import HttpUpstream
@@ -82,7 +82,7 @@ def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig
             model=_named(target, providers[target.provider]),
             adapter=target.adapter,
             weight=target.weight,
-            price=target.price or model.price or price_of(providers[target.provider].type, target.model),
+            price=price_for(target, model, providers),
             context_window=target.context_window
             or model.context_window
             or window_of(providers[target.provider].type, target.model),

@@ -233,8 +233,6 @@ def _credentials(config: ProviderConfig, profile: Profile) -> Iterable[tuple[str
     elif profile.key == "required" and profile.auth != "none" and not config.api_key:
         yield "api_key", f"missing; a provider of type {config.type!r} needs one"
     else:
-        if profile.key == "required" and profile.auth != "none" and not config.api_key:
-            yield "api_key", f"missing; a provider of type {config.type!r} needs one"
         try:
             auth_headers(profile.auth, config.api_key)
         except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -10,6 +11,7 @@ import msgspec
 import yaml
 
 from gateway.core.plan import Price
+from gateway.providers.config import ModelConfig, ProviderConfig, TargetConfig
 
 _DATED = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|latest)$")
 
@@ -40,3 +42,26 @@ def window_of(type_: str, model: str) -> int | None:
     """A model's context window in tokens, or None when it is not known; dated names as for prices."""
     known = table().windows.get(type_, {})
     return known.get(model) or known.get(_DATED.sub("", model))
+
+
+def price_for(target: TargetConfig, model: ModelConfig, providers: Mapping[str, ProviderConfig]) -> Price | None:
+    """What a target's tokens cost: its own price, else the model's, else the table's."""
+    return target.price or model.price or price_of(providers[target.provider].type, target.model)
+
+
+def unpriced(models: Mapping[str, ModelConfig], providers: Mapping[str, ProviderConfig]) -> Iterator[tuple[str, int]]:
+    """(alias, number of the target) of all whose price nobody knows."""
+    for alias, model in models.items():
+        for at, target in enumerate(model.targets):
+            if target.provider in providers and price_for(target, model, providers) is None:
+                yield alias, at
+
+
+def price_problems(
+    models: Mapping[str, ModelConfig], providers: Mapping[str, ProviderConfig]
+) -> Iterator[tuple[str, str]]:
+    """What `accounting.unpriced: refuse` refuses."""
+    for alias, at in unpriced(models, providers):
+        target = models[alias].targets[at]
+        message = f"not known of {target.model!r} at {target.provider!r}; give one, or set accounting.unpriced: allow"
+        yield f"models.{alias}.targets[{at}].price", message

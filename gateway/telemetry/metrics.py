@@ -57,7 +57,7 @@ class Metrics:
         self._overhead = histogram("tidegate_overhead_seconds", "Time not spent waiting upstream.", _OVERHEAD, "route")
         self._tokens = counter("tidegate_tokens", "Tokens used upstream.", "model", "provider", "kind")
         self._cost = counter("tidegate_cost_usd", "Spend, by price table.", "model", "provider")
-        self._unpriced = counter("tidegate_unpriced", "Answers of models without a price.", "model")
+        self._unpriced = counter("tidegate_unpriced", "Calls whose price is not known.", "model", "provider")
         self._reasons = counter("tidegate_cache_reasons", "Why no cache answered.", "route", "reason")
         self._cache = counter("tidegate_cache_lookups", "Cache look-ups.", "route", "tier", "result")
         self._verdicts = counter("tidegate_guardrail_verdicts", "What checks said.", "check", "action")
@@ -129,7 +129,7 @@ class Metrics:
             if usage.cached_tokens > 0:
                 self._tokens[model, provider, "cached"].inc(usage.cached_tokens)
             if attempt.cost_usd is None:
-                self._unpriced[(model,)].inc()
+                self._unpriced[model, provider].inc()
             else:
                 self._cost[model, provider].inc(max(0.0, attempt.cost_usd))
 

@@ -48,7 +48,7 @@ METRICS = {
     "tidegate_handovers_queued": set(),
     "tidegate_handovers_total": {"outcome"},
     "tidegate_degraded_total": {"what"},
-    "tidegate_unpriced_total": {"model"},
+    "tidegate_unpriced_total": {"model", "provider"},
     "tidegate_rejected_connections_total": {"why"},
 }
 """Every metric that rules and panels may ask for, with its labels; `instance` and `job` come from Prometheus."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import config as configuration
 from gateway.accounting.cost import cost_usd, target_cost
+from gateway.commands.check import report_of, text_of
+from gateway.configuring.problems import ConfigError
 from gateway.core.events import Usage
 from gateway.core.plan import Price, Target
 from gateway.providers import catalog
@@ -85,3 +89,36 @@ def test_a_price_is_found_by_kind_and_model(kind: str, model: str, output: float
     """Dated names have the undated price unless they have their own; nothing is guessed."""
     price = price_of(kind, model)
     assert (price and price.output) == output
+
+
+CONFIG = """
+version: 1
+providers:
+  o: {type: openai, api_key: k}
+  g: {type: vllm, base_url: "http://127.0.0.1:9/v1"}
+models:
+  known: {targets: [{provider: o, model: gpt-4o-mini}]}
+  mine: {targets: [{provider: g, model: own}], price: {input: 1, output: 2}}
+  new: {targets: [{provider: o, model: gpt-4o}, {provider: g, model: own}]}
+"""
+
+
+def test_check_says_how_old_the_table_is_and_what_it_does_not_know(tmp_path: Path) -> None:
+    """The table's date, and each target without a price: neither given nor in the table."""
+    report = report_of(configuration.read(CONFIG, tmp_path, {}))
+    assert report["prices"] == {"table": table().version, "unpriced": ["new: own at g"]}
+    text = "\n".join(text_of(report))
+    assert f"the built-in table is of {table().version}" in text
+    assert "unpriced: new: own at g" in text
+
+
+def test_unpriced_may_be_refused(tmp_path: Path) -> None:
+    """Then a target that nobody can price stops the start, and the message says what to do."""
+    with pytest.raises(ConfigError) as caught:
+        configuration.read(CONFIG + "accounting: {unpriced: refuse}\n", tmp_path, {})
+    assert [problem.path for problem in caught.value.problems] == ["models.new.targets[1].price"]
+    assert "accounting.unpriced: allow" in caught.value.problems[0].message
+    priced = CONFIG.replace(
+        "{provider: g, model: own}]}\n", "{provider: g, model: own, price: {input: 0, output: 0}}]}\n"
+    )
+    assert configuration.read(priced + "accounting: {unpriced: refuse}\n", tmp_path, {})
