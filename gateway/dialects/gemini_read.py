@@ -65,7 +65,9 @@ def _content_of(body: Body, path: str, slots: list[Slot]) -> None:
         raise wrong(f"{path}contents", "a list", contents)
     for at, content in enumerate(contents):
         where = f"{path}contents[{at}]"
-        given = content.get("role") if type(content) is dict else None
+        if type(content) is not dict:
+            raise wrong(where, "an object with parts", content)
+        given = content.get("role")
         role = _ROLES.get(given or "user") if given is None or type(given) is str else None
         if role is None:
             raise BadRequest(f"{where}.role must be user or model.", param=f"{where}.role")

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -19,7 +20,17 @@ from tests.fixtures.raw_client import CHAT, MESSAGES, Answer, Counted, Left, Raw
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MIB = 1024 * 1024
-DIALECTS = {"openai": CHAT, "anthropic": MESSAGES}
+GENERATE = "/v1beta/models/m:generateContent"
+DIALECTS = {"openai": CHAT, "anthropic": MESSAGES, "gemini": GENERATE}
+WORDS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    404: "NOT_FOUND",
+    405: "UNIMPLEMENTED",
+    413: "INVALID_ARGUMENT",
+    408: "DEADLINE_EXCEEDED",
+}
+"""Google's words for these statuses."""
 FORBIDDEN = (b"Traceback", b'File "', b".py", b"msgspec", b"uvicorn", b"litestar", b"0x")
 """What an error body never holds: a stack trace, or the name of what we are built from."""
 
@@ -52,6 +63,14 @@ def check_error(
         assert set(body) == {"error"}
         assert set(error) == {"message", "type", "param", "code"}
         assert (error["type"], error["code"], error["param"]) == (kind, code, param), error
+    elif dialect == "gemini":
+        assert set(body) == {"error"}
+        assert set(error) == {"code", "message", "status", "details"}
+        assert (error["code"], error["status"]) == (status, WORDS[status]), error
+        info, *rest = error["details"]
+        assert info["reason"] == (code or "bad_request").upper(), error
+        fields = [each["field"] for one in rest for each in one.get("fieldViolations", ())]
+        assert fields == ([param] if param else []), error
     else:
         assert set(body) == {"type", "error", "request_id"}
         assert (body["type"], error["type"]) == ("error", kind), body
@@ -167,7 +186,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
 @pytest.mark.parametrize("name", WRONG)
 async def test_a_wrong_type_is_refused_by_name(t: Talk, dialect: str, name: str) -> None:
     """400 with the field in `param`, and in the message for dialects that have no `param`."""
@@ -192,6 +211,43 @@ async def test_openais_own_fields_are_checked(t: Talk, fields: dict[str, Any], p
     await refused(t, post(asking(**fields)), "openai", 400, param=param)
 
 
+CONTENT = {"role": "user", "parts": [{"text": "hi"}]}
+WRONG_GEMINI: dict[str, tuple[dict[str, Any], str]] = {
+    "no contents": ({"contents": None}, "contents"),
+    "contents empty": ({"contents": []}, "contents"),
+    "contents a string": ({"contents": "hi"}, "contents"),
+    "content a string": ({"contents": [CONTENT, "hi"]}, "contents[1]"),
+    "odd role": ({"contents": [{"role": "boss", "parts": []}]}, "contents[0].role"),
+    "role a list": ({"contents": [{"role": [], "parts": []}]}, "contents[0].role"),
+    "parts a string": ({"contents": [{"parts": "hi"}]}, "contents[0].parts"),
+    "part a string": ({"contents": [{"parts": ["hi"]}]}, "contents[0].parts[0]"),
+    "text a number": ({"contents": [{"parts": [{"text": 1}]}]}, "contents[0].parts[0].text"),
+    "call a string": ({"contents": [{"parts": [{"functionCall": "f"}]}]}, "contents[0].parts[0].functionCall"),
+    "system a string": ({"systemInstruction": "hi"}, "systemInstruction"),
+    "config a list": ({"generationConfig": []}, "generationConfig"),
+    "tools an object": ({"tools": {}}, "tools"),
+    "no answers": ({"generationConfig": {"candidateCount": 0}}, "generationConfig.candidateCount"),
+    "tokens a word": ({"generation_config": {"max_output_tokens": "9"}}, "generationConfig.maxOutputTokens"),
+    "both spellings": ({"toolConfig": {}, "tool_config": {}}, "tool_config"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_GEMINI)
+async def test_a_wrong_type_in_geminis_dialect_is_refused_by_name(t: Talk, name: str) -> None:
+    """400 with the field among the violations, and in the message."""
+    fields, param = WRONG_GEMINI[name]
+    given = {k: v for k, v in {"contents": [CONTENT], **fields}.items() if v is not None}
+    message = await refused(t, post(json.dumps(given).encode(), GENERATE), "gemini", 400, param=param)
+    assert param.rpartition(".")[2].partition("_")[0] in message
+
+
+async def test_a_stream_that_is_no_event_stream_is_refused(t: Talk) -> None:
+    """Google's other form of a stream, one long array, is not spoken; the message says what to ask for."""
+    path = GENERATE.replace("generateContent", "streamGenerateContent")
+    message = await refused(t, post(json.dumps({"contents": [CONTENT]}).encode(), path), "gemini", 400, param="alt")
+    assert "?alt=sse" in message
+
+
 @pytest.mark.parametrize("value", [None, "9", -1, 1.5])
 async def test_anthropics_max_tokens_is_checked(t: Talk, value: object) -> None:
     """Anthropic's dialect needs `max_tokens`, a whole number."""
@@ -207,7 +263,8 @@ async def test_anthropics_max_tokens_is_checked(t: Talk, value: object) -> None:
 async def test_an_unknown_model_is_named_with_a_hint(t: Talk, dialect: str, model: str, hint: str | None) -> None:
     """404 `model_not_found`, with the nearest name when one is near."""
     kind = "invalid_request_error" if dialect == "openai" else "not_found_error"
-    data = post(asking(model=model), DIALECTS[dialect])
+    body = json.dumps({"contents": [CONTENT]}).encode() if dialect == "gemini" else asking(model=model)
+    data = post(body, DIALECTS[dialect].replace("/m:", f"/{quote(model, safe='')}:"))
     message = await refused(t, data, dialect, 404, kind, "model_not_found", "model")
     assert ("Did you mean" in message) == (hint is not None)
     assert hint is None or repr(hint) in message
@@ -453,7 +510,7 @@ async def test_rubbish_behind_a_request_never_gets_into_its_answer(t: Talk) -> N
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_an_unknown_path_is_a_404_in_the_dialect(t: Talk, dialect: str, path: str) -> None:
     """JSON, counted as one outcome whatever the path was, so that paths cannot fill the metrics."""
-    headers = {"anthropic_version": "2023-06-01"} if dialect == "anthropic" else {}
+    headers = {"anthropic": {"anthropic_version": "2023-06-01"}, "gemini": {"x_goog_api_key": "k"}}.get(dialect, {})
     kind = "invalid_request_error" if dialect == "openai" else "not_found_error"
     async with Counted(t) as counted, Left(t):
         check_error(await say(t, post(BODY, path, **headers)), dialect, 404, kind, "not_found")
