@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 pytest_plugins = [
     "tests.fixtures.gateway",
     "tests.fixtures.fleet",
     "tests.fixtures.redis",
     "tests.fixtures.embedding",
 ]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-sdks", action="store_true", help="rewrite the tables of docs/sdks.md with what is measured"
+    )

@@ -1,0 +1,136 @@
+"""Drives LangChain's `ChatOpenAI` (chat completions and responses), `OpenAIEmbeddings` and `ChatAnthropic`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from driving import Job, Kit, Saw, drive
+from langchain_anthropic import ChatAnthropic
+from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from pydantic import BaseModel
+
+os.environ["LANGSMITH_TRACING"] = "false"
+
+Make = Callable[[Job], Any]
+
+
+class Person(BaseModel):
+    """A person."""
+
+    adult: bool
+
+
+def chat_openai(job: Job, *, responses: bool = False) -> ChatOpenAI:
+    extra = dict(job.get("extra") or {})
+    previous = {"previous_response_id": extra.pop("previous_response_id")} if "previous_response_id" in extra else {}
+    return ChatOpenAI(
+        base_url=job["base"],
+        api_key=job["key"],
+        model=job["model"],
+        max_retries=job["retries"],
+        timeout=job["timeout"],
+        stream_usage=True,
+        use_responses_api=responses,
+        extra_body=extra or None,
+        model_kwargs=previous,
+    )
+
+
+def chat_anthropic(job: Job) -> ChatAnthropic:
+    return ChatAnthropic(
+        base_url=job["base"],
+        api_key=job["key"],
+        model=job["model"],
+        max_retries=job["retries"],
+        timeout=job["timeout"],
+        max_tokens=2048,
+        **(job.get("extra") or {}),
+    )
+
+
+def asked(job: Job) -> list[Any]:
+    system = [SystemMessage(job["system"])] if job.get("system") else []
+    return [*system, HumanMessage(job["prompt"])]
+
+
+def answered(make: Make, job: Job, messages: list[Any]) -> tuple[Any, int]:
+    """The message, or the sum of a stream's chunks, and how many pieces of text it came in."""
+    model = make(job)
+    if job.get("tools"):
+        model = model.bind_tools([{"type": "function", "function": tool} for tool in job["tools"]])
+    if not job["stream"]:
+        return model.invoke(messages), 1
+    total, pieces = None, 0
+    for chunk in model.stream(messages):
+        total = chunk if total is None else total + chunk
+        pieces += bool(chunk.text)
+    return total, pieces
+
+
+def told(made: Any) -> Saw:
+    facts = made.response_metadata
+    detail = facts.get("incomplete_details") or {}
+    finish = detail.get("reason") or facts.get("finish_reason") or facts.get("stop_reason") or facts.get("status")
+    usage = made.usage_metadata
+    return {
+        "text": made.text,
+        "finish": finish,
+        "calls": [{"id": call["id"], "name": call["name"], "args": call["args"]} for call in made.tool_calls],
+        "usage": usage
+        and {
+            "input": usage["input_tokens"],
+            "output": usage["output_tokens"],
+            "cached": usage.get("input_token_details", {}).get("cache_read"),
+        },
+        "reasoning": "".join(
+            block.get("reasoning", "") for block in made.content_blocks if block["type"] == "reasoning"
+        ),
+    }
+
+
+def chat(make: Make, job: Job) -> Saw:
+    made, pieces = answered(make, job, asked(job))
+    return {**told(made), "pieces": pieces}
+
+
+def tools(make: Make, job: Job) -> Saw:
+    messages = asked(job)
+    made, _ = answered(make, job, messages)
+    saw = told(made)
+    messages += [made, *(ToolMessage(job["result"], tool_call_id=call["id"]) for call in saw["calls"])]
+    after, _ = answered(make, job, messages)
+    return {**saw, "after": told(after)["text"]}
+
+
+def structured(make: Make, job: Job) -> Saw:
+    model = make(job).with_structured_output(Person, method="json_schema")
+    if not job["stream"]:
+        return {"value": model.invoke(asked(job)).model_dump()}
+    last = None
+    for piece in model.stream(asked(job)):
+        last = piece
+    return {"value": last.model_dump()}
+
+
+def embed(job: Job) -> Saw:
+    model = OpenAIEmbeddings(
+        base_url=job["base"], api_key=job["key"], model=job["model"], check_embedding_ctx_length=False
+    )
+    made = model.embed_documents(job["inputs"])
+    return {"count": len(made), "dims": len(made[0])}
+
+
+def kit(make: Make) -> dict[str, Callable[[Job], Saw]]:
+    return {"chat": partial(chat, make), "tools": partial(tools, make), "object": partial(structured, make)}
+
+
+KITS: dict[str, Kit] = {
+    "langchain-openai": {**kit(chat_openai), "embed": embed},
+    "langchain-openai-responses": kit(partial(chat_openai, responses=True)),
+    "langchain-anthropic": kit(chat_anthropic),
+}
+drive(KITS, ["langchain-openai", "langchain-anthropic"])
