@@ -472,3 +472,63 @@ async def test_a_receipt_holds_no_text(tmp_path: Path) -> None:
     bare = msgspec.structs.replace(receipt, user="", session="", tags=())
     assert MARK not in repr(bare)
     assert (receipt.user, receipt.session, receipt.tags) == (mark("user"), mark("session"), (mark("tags"),))
+
+
+# --- Gemini's dialect, whose credential may stand in the URL
+
+CONTENTS: dict[str, Any] = {
+    "system_instruction": {"parts": {"text": f"You know {mark('system')}."}},
+    "contents": [
+        {"role": "user", "parts": [{"text": f"I am {MARK}@example.com, IBAN DE89370400440532013000, {mark('prompt')}."}]},
+        {"role": "model", "parts": [{"text": mark("thought"), "thought": True}, {"functionCall": {"name": "look", "args": {"q": mark("args")}}}]},
+        {"role": "user", "parts": [{"functionResponse": {"name": "look", "response": {"output": mark("result")}}}]},
+    ],
+    "labels": {"note": mark("label")},
+}  # fmt: skip
+
+
+def _google(upstream: FaultServer, spare: FaultServer) -> dict[str, Any]:
+    own = {"type": "gemini", "base_url": f"{upstream.url}/v1beta", "api_key": mark("upstream-key")}
+    return {"google": own}
+
+
+GOOGLE: dict[str, Any] = {"providers": _google, "models": {"g": {"targets": [{"provider": "google", "model": "m"}]}}}
+
+
+async def generate(w: World, model: str, stream: bool, expect: int, key: str = CLIENT_KEY) -> Reply:
+    verb = "streamGenerateContent" if stream else "generateContent"
+    headers = {name: value for name, value in HEADERS.items() if name != "authorization"}
+    query = {"key": key, "alt": "sse"} if stream else {"key": key}
+    path = f"/v1beta/models/{model}:{verb}"
+    answer = await w.talk.http.post(path, params=query, json=CONTENTS, headers=headers)
+    reply = parse(answer.status_code, answer.headers, answer.content)
+    assert reply.status == expect, reply.raw
+    w.replies.append(reply)
+    return reply
+
+
+@pytest.mark.parametrize("model", ["m", "g"], ids=["translated", "native"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_exchange_in_geminis_dialect_leaves_no_text(tmp_path: Path, stream: bool, model: str) -> None:
+    """Nor the key in its URL, which is taken for the credential and goes no further."""
+    async with world(tmp_path, **GOOGLE) as w:
+        call = Tool(json.dumps({"q": mark("call")}), 0, "c", mark("tool"))
+        w.talk.upstream.script("m", [f"You are {MARK}@exam", "ple.com, and ", mark("answer"), call])
+        reply = await generate(w, model, stream, 200)
+        assert mark("answer").encode() in reply.raw
+        (sent,) = w.talk.upstream.requests
+        told = f"{sent.target} {sent.headers!r} {sent.body.decode()}"
+        assert CLIENT_KEY not in told
+        assert f"{MARK}@example.com" not in told, "masked in every part"
+        check(await w.told(1))
+
+
+async def test_geminis_mistakes_are_told_without_their_words(tmp_path: Path) -> None:
+    """A wrong key in the URL, a model nobody has, an upstream's error: nothing of them is kept."""
+    async with world(tmp_path, **GOOGLE) as w:
+        wrong = await generate(w, "m", False, 401, f"{CLIENT_KEY[:-1]}y")
+        await generate(w, mark("model"), False, 404)
+        error = {"code": 403, "message": f"{mark('error-body')} {mark('upstream-key')}", "status": mark("status")}
+        w.talk.upstream.reply("m", 403, {"error": error})
+        refused = await generate(w, "g", True, 502)
+        check(await w.told(3), wrong.raw, refused.raw)
