@@ -166,15 +166,7 @@ class Gateway:
         self._learning = Learning(router.late)
         self._doors = Doors(keys, configuration.served(config))
         self._ratings = ratings(
-            rated,
-            self._doors,
-            limiter,
-            self.caches,
-            self._clock,
-            self.aftermath,
-            self.metrics,
-            self.recent,
-            self.logger,
+            rated, self._doors, limiter, self.caches, self.aftermath, self.metrics, self.recent, self.logger
         )
 
     def _spine(self, pipeline: Pipeline, dispatcher: Dispatcher, dialects: Mapping[str, Telling]) -> Spine:

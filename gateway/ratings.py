@@ -8,7 +8,7 @@ from typing import Any
 from cache.build import Caches
 from cache.stores import StoreDown
 from gateway.console.recent import Recent
-from gateway.core.clock import Clock
+from gateway.core.clock import SystemClock
 from gateway.core.ports import Limiter
 from gateway.doors import Doors
 from gateway.feedback.known import Known, Remembered
@@ -27,7 +27,6 @@ def ratings(
     doors: Doors,
     limiter: Limiter,
     caches: Caches,
-    clock: Clock,
     aftermath: Aftermath,
     metrics: Metrics,
     recent: Recent,
@@ -48,7 +47,7 @@ def ratings(
         known,
         limiter,
         _Wrong(caches),
-        clock,
+        SystemClock(),
         mask=_masked,
         settle=aftermath.drain,
         told=told,

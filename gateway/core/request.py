@@ -15,7 +15,7 @@ from gateway.core.passing import Passing
 Role = Literal["system", "user", "assistant", "tool", "retrieved"]
 SlotKind = Literal["text", "tool_arguments", "tool_result", "name"]
 Operation = Literal[
-    "chat", "completions", "embeddings", "count_tokens", "rerank", "images", "moderations",
+    "chat", "completions", "embeddings", "count_tokens", "input_tokens", "rerank", "images", "moderations",
     "speech", "transcriptions", "translations", "image_edits", "image_variations", "files", "uploads", "batches",
     "tool_lookup", "tool_store",
 ]  # fmt: skip

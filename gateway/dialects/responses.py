@@ -14,6 +14,7 @@ from gateway.dialects import params as table
 from gateway.dialects.json_codec import encode
 from gateway.dialects.neutral import no_operation
 from gateway.dialects.openai_errors import error_body, model_list
+from gateway.dialects.responses_count import PATH, CountOutlet, read_count
 from gateway.dialects.responses_extra import NAME
 from gateway.dialects.responses_inlet import StreamInlet, read_response
 from gateway.dialects.responses_outlet import FoldingOutlet, StreamOutlet
@@ -38,6 +39,8 @@ class Responses:
         return read(operation, body)
 
     def outlet(self, exchange: Exchange) -> Outlet:
+        if exchange.operation == "input_tokens":
+            return CountOutlet()
         return StreamOutlet(exchange) if exchange.asked().stream else FoldingOutlet(exchange)
 
     def error(self, fault: GatewayFault, exchange_id: str) -> bytes:
@@ -58,13 +61,17 @@ class Responses:
         if type(body["input"]) is list and any(map(_unreadable, body["input"])):
             body["input"] = [item for item in body["input"] if not _unreadable(item)]
         body.pop("stream", None)
-        if stream:
+        if stream and request.operation == "chat":
             body["stream"] = True
         if params:
             table.apply(body, params)
+        if request.operation == "input_tokens":
+            return Call("POST", PATH, dict(_HEADERS), encode(body), False)
         return Call("POST", "/responses", dict(_STREAM_HEADERS if stream else _HEADERS), encode(body), stream)
 
     def inlet(self, request: Request, stream: bool) -> Inlet:
+        if request.operation == "input_tokens":
+            return WholeInlet(NAME, read_count)
         return StreamInlet() if stream else WholeInlet(NAME, read_response)
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayFault:

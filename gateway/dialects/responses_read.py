@@ -22,7 +22,7 @@ _RESULTS = ("output", "stdout", "stderr")
 
 def read(operation: Operation, body: Body) -> Request:
     """Raises `BadRequest` naming the field. `body` becomes the request's own and is not copied."""
-    if operation != "chat":
+    if operation not in ("chat", "input_tokens"):
         raise BadRequest(f"There is no {operation} in this API.")
     model = model_of(body)
     _stateless(body)
@@ -44,7 +44,7 @@ def read(operation: Operation, body: Body) -> Request:
         operation=operation,
         body=body,
         model=model,
-        stream=flag(body, "stream"),
+        stream=flag(body, "stream") and operation == "chat",
         include_usage=True,
         slots=slots,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from litestar import asgi
-from litestar.handlers import ASGIRouteHandler
+from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 
 from gateway.core.errors import GatewayFault, MethodNotAllowed, NotFound
 from gateway.core.exchange import Exchange
@@ -11,6 +11,7 @@ from gateway.core.ports import Dialect
 from gateway.http.asgi import Receive, Scope, Send
 from gateway.http.body import BodyReader
 from gateway.http.edge import Edge
+from gateway.http.kept import stored_response_routes
 from gateway.http.protocol import Rejected
 from gateway.http.routes import ROOTS, send_json
 from gateway.relay.operations import TABLE, find
@@ -34,8 +35,10 @@ class Upload:
         return data
 
 
-def relay_routes(edge: Edge, dialect: Dialect, most: int, rejected: Rejected) -> list[ASGIRouteHandler]:
-    """`most`: bytes of a body."""
+def relay_routes(
+    edge: Edge, dialect: Dialect, most: int, rejected: Rejected
+) -> list[ASGIRouteHandler | HTTPRouteHandler]:
+    """`most`: bytes of a body. With them, the paths of what would have to be kept here and is not."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         path, query = _path_of(scope), scope.get("query_string", b"").decode("latin-1")
@@ -60,6 +63,7 @@ def relay_routes(edge: Edge, dialect: Dialect, most: int, rejected: Rejected) ->
     return [
         asgi([root + path for root in ROOTS["openai"] for path in fixed], copy_scope=False)(serve),  # type: ignore[arg-type]
         asgi([root + path for root in ROOTS["openai"] for path in mounts], is_mount=True, copy_scope=False)(serve),  # type: ignore[arg-type]
+        *stored_response_routes(rejected),
     ]
 
 

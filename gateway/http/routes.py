@@ -28,6 +28,7 @@ EXCHANGES: tuple[tuple[str, str, Operation], ...] = (
     ("/messages", "anthropic", "chat"),
     ("/messages/count_tokens", "anthropic", "count_tokens"),
     ("/responses", "responses", "chat"),
+    ("/responses/input_tokens", "responses", "input_tokens"),
 )
 
 ROOTS: Mapping[str, tuple[str, ...]] = {

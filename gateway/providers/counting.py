@@ -9,6 +9,9 @@ from gateway.core.request import Request
 from gateway.core.tokens import estimate
 from gateway.dialects.counted import COUNT
 
+COUNTS = frozenset({"count_tokens", "input_tokens"})
+"""The operations that only count."""
+
 
 class CountedHere:
     """A `core.ports.Reply` that no upstream gave. Its one answer says that it is an estimate."""

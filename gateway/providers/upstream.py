@@ -19,7 +19,7 @@ from gateway.pools.endpoints import Endpoints
 from gateway.pools.lease import Lease
 from gateway.providers import relayed
 from gateway.providers.addresses import Paths
-from gateway.providers.counting import CountedHere
+from gateway.providers.counting import COUNTS, CountedHere
 from gateway.providers.failures import fault_of, overridden, says_of_health
 from gateway.providers.http_client import HttpClient, HttpReply
 from gateway.providers.http_errors import ConnectFailed, HttpError, ReadTimeout
@@ -84,7 +84,7 @@ class HttpUpstream:
     ) -> Reply:
         """See `core.ports.Upstream`. Raises the dialect's fault for an error status, UpstreamTimeout, UpstreamFailed, or
         BadRequest for an operation this provider does not have; tokens that it cannot count are estimated here."""
-        if request.operation == "count_tokens" and request.operation not in self._profile.operations:
+        if request.operation in COUNTS and request.operation not in self._profile.operations:
             return CountedHere(request)
         call = self._call(request, target)
         path = self._paths.of(request.operation, target.model, call.path)

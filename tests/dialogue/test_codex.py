@@ -211,3 +211,43 @@ async def test_with_the_official_sdk(talk: Converse, thinkers: tuple[Thinker, Th
             assert made.output_text == "from one"
             items += [item.to_dict() for item in made.output]
         assert thinkers[0].asked[1]["input"][1]["encrypted_content"] == "gAAAA-one-1"
+
+
+# --- what belongs to the API beside the conversation
+
+
+async def test_input_tokens(talk: Converse, thinkers: tuple[Thinker, Thinker]) -> None:
+    """Counted by a provider that can, by the request that is given; else estimated, and it says so."""
+
+    def providers(_upstream: Any, _spare: Any) -> dict[str, Any]:
+        urls = [f"{thinker.server.url}/v1" for thinker in thinkers]
+        return {
+            "counts": {"type": "openai", "api_key": "-", "base_url": urls[0]},
+            "other": {"type": "openai-compatible", "base_url": urls[1]},
+        }
+
+    models = {name: {"targets": [{"provider": name, "model": "m"}]} for name in ("counts", "other")}
+    async with talk(providers=providers, models=models) as t:
+        client = openai.AsyncOpenAI(base_url=f"{t.url}/v1", api_key="-", max_retries=0, timeout=20)
+        told = await client.responses.input_tokens.count(model="counts", input="how many are these?")
+        assert (told.object, told.input_tokens) == ("response.input_tokens", 1234)
+        assert thinkers[0].asked == [{"model": "m", "input": "how many are these?"}]
+        guess = await client.responses.input_tokens.count(model="other", input="how many are these?")
+        assert guess.input_tokens > 1
+        assert guess.to_dict()["estimated"] is True
+        assert thinkers[1].asked == []
+        receipt = await t.receipt()
+        assert (receipt.operation, receipt.usage) == ("input_tokens", None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "resp_1"), ("DELETE", "resp_1"), ("POST", "resp_1/cancel"), ("GET", "resp_1/input_items")],
+)
+async def test_nothing_is_stored(talk: Converse, method: str, path: str) -> None:
+    """Each path of a stored response is a 404 that says why, and what to do instead."""
+    async with talk() as t:
+        for root in ("/v1", "/openai/v1", ""):
+            reply = await t.http.request(method, f"{root}/responses/{path}")
+            assert (reply.status_code, reply.json()["error"]["code"]) == (404, "response_not_found")
+            assert "keeps no responses" in reply.json()["error"]["message"]
