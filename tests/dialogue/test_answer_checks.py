@@ -12,7 +12,7 @@ from gateway.faults.steps import Finish, Reasoning, Tool
 from tests.fixtures.gateway import Converse, Reply, Talk
 
 STREAMS = pytest.mark.parametrize("stream", [False, True])
-DIALECTS = pytest.mark.parametrize("dialect", ["openai", "anthropic", "responses"])
+DIALECTS = pytest.mark.parametrize("dialect", ["openai", "anthropic", "responses", "gemini"])
 SCHEMA = {"type": "object", "properties": {"to": {"type": "string"}}, "required": ["to"], "additionalProperties": False}
 SYSTEM = "You are the assistant of the harbour office."
 LOOP = "I will check the file again to make sure that it is right. "
@@ -41,6 +41,13 @@ async def ask(t: Talk, dialect: str, stream: bool, *, tools: bool = False) -> Re
         if tools:
             body["tools"] = [{"name": "send", "input_schema": SCHEMA}]
         return await t.send(body, "/v1/messages")
+    if dialect == "gemini":
+        asked = {"contents": [{"parts": [{"text": "hi"}]}], "systemInstruction": {"parts": [{"text": SYSTEM}]}}
+        if tools:
+            asked["tools"] = [{"functionDeclarations": [{"name": "send", "parametersJsonSchema": SCHEMA}]}]
+        return await t.send(
+            asked, f"/v1beta/models/m:{'streamGenerateContent?alt=sse' if stream else 'generateContent'}"
+        )
     body |= {"instructions": SYSTEM, "input": "hi"}
     if tools:
         body["tools"] = [{"type": "function", "name": "send", "parameters": SCHEMA}]

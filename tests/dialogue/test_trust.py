@@ -72,10 +72,13 @@ async def say(
     t: Talk, text: str, dialect: str = "openai", *, stream: bool = False, by: str = "", control: str = ""
 ) -> tuple[Reply, str]:
     """The reply, and its text."""
-    path = {"openai": "chat/completions", "anthropic": "messages", "responses": "responses"}[dialect]
+    verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    path = {"openai": "chat/completions", "anthropic": "messages", "responses": "responses", "gemini": f"models/m:{verb}"}[dialect]  # fmt: skip
     body: dict[str, Any] = {"model": "m", "stream": stream}
     if dialect == "responses":
         body |= {"input": [{"role": "user", "content": [{"type": "input_text", "text": text}]}], "store": False}
+    elif dialect == "gemini":
+        body = {"contents": [{"role": "user", "parts": [{"text": text}]}]}
     else:
         body |= {"messages": [{"role": "user", "content": text}], "max_tokens": 99}
     named = {"x_tidegate_user": by, "x_tidegate_cache_control": control}
@@ -100,7 +103,7 @@ def bodies(server: FaultServer) -> list[str]:
 
 
 @STREAMS
-@pytest.mark.parametrize("dialect", ["openai", "anthropic", "responses"])
+@pytest.mark.parametrize("dialect", ["openai", "anthropic", "responses", "gemini"])
 async def test_the_house_sees_what_its_route_leaves_to_it(talk: Converse, dialect: str, stream: bool) -> None:
     """And no more; the client reads the same either way, and the receipt says who was shown originals."""
     async with talk(**sections(["in"])) as t:
@@ -129,7 +132,7 @@ ORDERS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @STREAMS
-@pytest.mark.parametrize("dialect", ["openai", "anthropic", "responses"])
+@pytest.mark.parametrize("dialect", ["openai", "anthropic", "responses", "gemini"])
 @pytest.mark.parametrize("order", ORDERS)
 async def test_the_next_call_is_masked_again(talk: Converse, order: str, dialect: str, stream: bool) -> None:
     """Whatever a call before was shown says nothing about the next."""

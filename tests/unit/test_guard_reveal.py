@@ -114,6 +114,15 @@ BODIES: dict[str, dict[str, Any]] = {
             {"type": "function_call_output", "call_id": "c", "output": f"sent to {BOB}"},
         ],
     },
+    "gemini": {
+        "model": "m",
+        "systemInstruction": {"parts": [{"text": f"Serve {BOB}."}]},
+        "contents": [
+            {"role": "user", "parts": [{"text": f"I am {BOB}"}, {"inlineData": {"mimeType": "image/png", "data": "aGk="}}]},
+            {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {"to": [f'say "{BOB}"'], "n": 1}}}]},
+            {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"output": f"sent to {BOB}"}}}]},
+        ],
+    },
 }  # fmt: skip
 
 
@@ -128,7 +137,9 @@ async def test_the_copy_is_what_the_client_sent(dialect: str) -> None:
     assert BOB not in json.dumps(masked.body)
     reveal = exchange.facts.get(REVEAL)
     assert reveal is not None
-    assert reveal.request(masked).body == given
+    in_path = given.keys() - masked.body.keys()  # what the URL says in this dialect, and no body
+    assert in_path <= {"model"}
+    assert reveal.request(masked).body == {name: value for name, value in given.items() if name not in in_path}
     assert BOB not in json.dumps(masked.body)
 
 
