@@ -26,6 +26,7 @@ _FILES = {
     "app.js": "text/javascript",
     "view.js": "text/javascript",
     "detail.js": "text/javascript",
+    "pools.js": "text/javascript",
     "trends.js": "text/javascript",
     "plots.js": "text/javascript",
     "words.js": "text/javascript",

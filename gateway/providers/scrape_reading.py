@@ -36,7 +36,8 @@ class PageReader:
             field: [sources_of(name, page.form) for name in (*more.get(field, ()), *page.names.get(field, ()))]
             for field in dict.fromkeys((*page.names, *more))
         }
-        self._newest = {field: page.names[field][0] for field in page.names if field not in page.may}
+        where = f"{page.path} " if page.form == "json" else ""
+        self._newest = {field: where + page.names[field][0] for field in page.names if field not in page.may}
 
     @property
     def fields(self) -> list[Field]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -19,12 +20,14 @@ from playwright.async_api import Browser, Locator, Page, async_playwright, expec
 from gateway.admission.config import KeyEntry, KeyFile
 from gateway.admission.keyring import hash_of, new_key, write_key_file
 from gateway.faults.steps import CLOSE, Pause
+from tests.fixtures.engine_server import EngineServer
 from tests.fixtures.gateway import Talk, conversation
 from tests.fixtures.raw_client import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+PAGES = Path(__file__).parents[1] / "fixtures/scrapes"
 MARKUP = '<img src=x onerror="document.title=1"><b>alias</b>'
 SECTIONS: dict[str, Any] = {
     "models": {
@@ -482,6 +485,77 @@ async def test_plots_move_with_what_comes(browser: Browser, tmp_path: Path) -> N
         await expect(page.locator("#trend-bounds .nothing")).to_have_text("No route has a semantic cache.")
         await expect(page.locator("#trend-intents .nothing")).to_have_text("No intent was told in this time.")
         await page.screenshot(path=artefacts() / "console-trends-empty.png", full_page=True)
+
+
+# --- pools
+
+
+@asynccontextmanager
+async def pooled(folder: Path) -> AsyncIterator[tuple[Talk, list[EngineServer]]]:
+    """A gateway over two engines, one of which does not tell how full its cache is."""
+    page = (PAGES / "vllm-0.11.txt").read_text()
+    models = (PAGES / "vllm-models.json").read_text()
+    pages = [page, page.replace("vllm:kv_cache_usage_perc", "vllm:kv_share").replace(" 4.0", " 0.0")]
+    async with contextlib.AsyncExitStack() as stack:
+        engines = [
+            EngineServer({"/health": (200, ""), "/metrics": (200, body), "/v1/models": (200, models)}) for body in pages
+        ]
+        for engine in engines:
+            await stack.enter_async_context(engine)
+        quick = {"every": "100ms"}
+        gpu = {"type": "vllm", "endpoints": [engine.base_url for engine in engines], "health": quick, "metrics": quick}
+        t = await stack.enter_async_context(conversation(folder, providers={"gpu": gpu}))
+        await until(lambda: all(endpoint.reading for endpoint in t.gateway.pools.all["gpu"].endpoints.all))
+        yield t, engines
+
+
+async def test_each_endpoint_of_a_pool_is_a_row(browser: Browser, tmp_path: Path) -> None:
+    """What its engine tells, what is missing of that, and how it is; rented providers are not there."""
+    async with pooled(tmp_path) as (t, engines), page_of(browser, t.url) as page:
+        rows = page.locator("#pool-rows > tr")
+        await expect(rows).to_have_count(2)
+        told = [await cells(rows.nth(at)) for at in range(2)]
+        assert told[0][0].split("\n") == [f"127.0.0.1:{engines[0].port}", "gpu"]
+        assert told[0][1] == "well"
+        assert (told[0][2], told[0][3], told[0][4]) == ("0", "7 / 4", "50 %")
+        assert (told[1][3], told[1][4]) == ("7 / 0", "–")
+        assert told[1][1].split("\n") == ["well", "1 metric missing"]
+        await expect(page.locator("#pool-trouble")).to_contain_text("engine metrics are missing")
+        await engines[0].stop()
+        await expect(rows.nth(0)).to_contain_text("ill")
+        await page.screenshot(path=artefacts() / "console-pools.png", full_page=True)
+
+
+async def test_an_endpoint_is_drained_and_taken_back(browser: Browser, tmp_path: Path) -> None:
+    """With a button that works from the keyboard, and keeps the focus while the table is told anew."""
+    async with pooled(tmp_path) as (t, _), page_of(browser, t.url) as page:
+        first = t.gateway.pools.all["gpu"].endpoints.all[0]
+        button = page.locator("#pool-rows button").first
+        await button.press("Enter")
+        await expect(page.locator("#pool-rows > tr").first).to_contain_text("drained")
+        assert first.draining
+        await expect(button).to_have_text("Take back")
+        await button.press("Enter")
+        await expect(button).to_have_text("Drain")
+        assert not first.draining
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1320, 820, 390, 320])
+async def test_pools_fit_and_can_be_read(browser: Browser, tmp_path: Path, width: int, scheme: str) -> None:
+    """On wide and narrow screens, in light and dark."""
+    async with pooled(tmp_path) as (t, _), page_of(browser, t.url, width=width, scheme=scheme) as page:
+        await expect(page.locator("#pool-rows > tr")).to_have_count(2)
+        await page.screenshot(path=artefacts() / f"console-pools-{width}-{scheme}.png", full_page=True)
+        assert await page.evaluate(FITS) == []
+        assert await page.evaluate(READABLE) == []
+
+
+async def test_without_pools_there_is_no_table(browser: Browser, lived: Talk) -> None:
+    """Rented providers are single endpoints: of those the requests say enough."""
+    async with page_of(browser, lived.url) as page:
+        await expect(page.locator("#rows > tr.row").first).to_be_visible()
+        await expect(page.locator("#pools")).to_be_hidden()
 
 
 # --- how it looks

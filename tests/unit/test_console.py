@@ -22,7 +22,7 @@ from tests.fixtures.raw_client import until
 from tests.fixtures.receipts import receipt, receipts
 
 API = "/console/api/receipts"
-ASSETS = ("app.js", "view.js", "detail.js", "trends.js", "plots.js", "words.js", "style.css")
+ASSETS = ("app.js", "view.js", "detail.js", "pools.js", "trends.js", "plots.js", "words.js", "style.css")
 
 
 def recent(*given: Receipt, most: int = 500) -> Recent:

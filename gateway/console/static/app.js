@@ -1,4 +1,5 @@
 // The console: asks for new receipts once a second, and says how that goes.
+import { pools } from "./pools.js";
 import { refresh, spans } from "./trends.js";
 import { add, clear, show, totals } from "./view.js";
 
@@ -57,6 +58,7 @@ async function poll() {
       wait = take(news);
       door(true, false);
       refresh(headers, news.receipts.length > 0);
+      pools(headers);
       $("trouble").hidden = true;
       if (!paused) say("ok", "live");
     } else {
