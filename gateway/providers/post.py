@@ -1,4 +1,4 @@
-"""One POST to a service that is not a model: a remote check, a hand-over's webhook. `core.ports.Post`."""
+"""One call of a service that is not a model: a remote check, a hand-over's webhook, a token. `core.ports.Post`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Poster:
         self._http = http
 
     async def __call__(
-        self, url: str, headers: Mapping[str, str], body: bytes, *, seconds: float, most: int
+        self, url: str, headers: Mapping[str, str], body: bytes, *, seconds: float, most: int, method: str = "POST"
     ) -> tuple[int, bytes]:
         """See `core.ports.Post`. The message of what is raised names no URL: that may hold a token."""
         try:
             async with asyncio.timeout(seconds):
                 reply = await self._http.send(
-                    "POST",
+                    method,
                     url,
                     list(headers.items()),
                     body,

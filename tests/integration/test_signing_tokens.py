@@ -27,7 +27,7 @@ from gateway.providers.build import build
 from gateway.providers.config import ProviderConfig, provider_problems
 from gateway.providers.http_client import HttpClient
 from gateway.providers.signing.config import GoogleConfig, OAuthConfig
-from gateway.providers.signing.tokens import REST
+from gateway.providers.signing.renewed import REST
 from gateway.providers.upstream import HttpUpstream
 from tests.fixtures.upstream_server import CHAT, Behave, Peer, RawServer, whole
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from calendar import timegm
 from email.utils import formatdate
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from gateway.core.clock import ManualClock
 from gateway.core.secret import Secret
-from gateway.providers.signing.aws import KIND, AwsSigner, key_of, region_of
+from gateway.providers.signing.aws import KIND, AwsSigner, region_of
+from gateway.providers.signing.aws_keys import fixed_key
 from gateway.providers.signing.config import AwsConfig
 from gateway.providers.signing.sigv4 import AwsKey, Scope, signed
 
@@ -120,14 +122,15 @@ def test_the_environment_stands_in_for_what_is_not_given() -> None:
     env = {"AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S", "AWS_SESSION_TOKEN": "T"}
     assert region_of(None, env) == region_of(AwsConfig(), {"AWS_DEFAULT_REGION": "eu-west-1"}) == "eu-west-1"
     assert region_of(AwsConfig(region="us-east-1"), env) == "us-east-1"
-    assert key_of(None, env) == AwsKey("A", Secret("S"), Secret("T"))
-    assert key_of(AwsConfig(access_key_id="B"), env) == AwsKey("B", Secret(""), None)
+    assert fixed_key(None, env) == AwsKey("A", Secret("S"), Secret("T"))
+    assert fixed_key(AwsConfig(access_key_id="B"), env) == AwsKey("B", Secret(""), None)
+    assert fixed_key(None, {}) is fixed_key(AwsConfig(), {}) is None
 
 
 def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each missing or impossible part with its path, and where else it could stand."""
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
 
     class Given:
         google = oauth = None
@@ -136,7 +139,9 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
             self.aws = aws
 
     found = dict(KIND.problems(Given(None)))
-    assert set(found) == {"aws.region", "aws.access_key_id", "aws.secret_access_key"}
+    assert set(found) == {"aws.region", "aws.access_key_id"}
+    found = dict(KIND.problems(Given(AwsConfig(region="us-east-1", access_key_id="A"))))
+    assert set(found) == {"aws.secret_access_key"}
     assert "AWS_SECRET_ACCESS_KEY" in found["aws.secret_access_key"]
     wrong = AwsConfig(region="us east", access_key_id="A", secret_access_key=Secret("s\n"), session_token=Secret("a b"))
     found = dict(KIND.problems(Given(wrong)))

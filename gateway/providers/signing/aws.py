@@ -1,4 +1,4 @@
-"""Calls signed for AWS: where the key comes from, and a clock that is set right when AWS says that it is wrong."""
+"""Calls signed for AWS, with a clock that is set right when AWS says that it is wrong."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 
 from gateway.core.clock import Clock
-from gateway.core.ports import Post
-from gateway.core.secret import Secret
 from gateway.providers.http_request import where_of
+from gateway.providers.post import Poster
+from gateway.providers.signing.aws_keys import container_url, fixed_key, service
 from gateway.providers.signing.config import AwsConfig
+from gateway.providers.signing.renewed import Renewed
 from gateway.providers.signing.signer import Given, Kind, Signer
 from gateway.providers.signing.sigv4 import AwsKey, Scope, signed
 
@@ -27,24 +28,12 @@ def region_of(config: AwsConfig | None, environment: Mapping[str, str] = os.envi
     return given or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or ""
 
 
-def key_of(config: AwsConfig | None, environment: Mapping[str, str] = os.environ) -> AwsKey:
-    """Empty parts where nothing is given."""
-    if config is not None and (config.access_key_id or config.secret_access_key):
-        return AwsKey(config.access_key_id or "", config.secret_access_key or Secret(""), config.session_token)
-    token = environment.get("AWS_SESSION_TOKEN")
-    return AwsKey(
-        environment.get("AWS_ACCESS_KEY_ID", ""),
-        Secret(environment.get("AWS_SECRET_ACCESS_KEY", "")),
-        Secret(token) if token else None,
-    )
-
-
 class AwsSigner:
-    """A `Signer`."""
+    """A `Signer`. `key` stays, or is renewed."""
 
     reads_body = True
 
-    def __init__(self, key: AwsKey, scope: Scope, clock: Clock) -> None:
+    def __init__(self, key: AwsKey | Renewed[AwsKey], scope: Scope, clock: Clock) -> None:
         self._key = key
         self._scope = scope
         self._clock = clock
@@ -54,10 +43,11 @@ class AwsSigner:
     async def headers(
         self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes
     ) -> Mapping[str, str]:
+        key = await self._key.get() if isinstance(self._key, Renewed) else self._key
         where = where_of(url)
         path, _, query = where.target.partition("?")
         named = {name: value for name, value in headers if name in _SIGNED}
-        return signed(method, where.host, path, query, named, body, self._key, self._scope, self._now())
+        return signed(method, where.host, path, query, named, body, key, self._scope, self._now())
 
     def refused(self, status: int, reply: Mapping[str, str], sent: Mapping[str, str]) -> bool:
         """A signature made at the wrong time is refused; AWS's own time is in every reply."""
@@ -76,10 +66,12 @@ class AwsSigner:
 
 
 def _problems(given: Given) -> Iterable[tuple[str, str]]:
-    config = given.aws
-    region, key = region_of(config), key_of(config)
+    region, key = region_of(given.aws), fixed_key(given.aws)
     if not _REGION.fullmatch(region):
         yield "aws.region", f"{region!r} is no region" if region else "missing; give it here or in AWS_REGION"
+    if key is None:
+        yield from _no_key()
+        return
     for name, text in (("access_key_id", key.id), ("secret_access_key", key.secret.reveal())):
         if not text:
             yield f"aws.{name}", f"missing; give it here or in AWS_{name.upper()}"
@@ -89,13 +81,32 @@ def _problems(given: Given) -> Iterable[tuple[str, str]]:
         yield "aws.session_token", "holds a space, a line break or a character that is not ASCII"
 
 
+def _no_key() -> Iterable[tuple[str, str]]:
+    environment = os.environ
+    if environment.get("AWS_WEB_IDENTITY_TOKEN_FILE") and environment.get("AWS_ROLE_ARN"):
+        return
+    try:
+        if container_url():
+            return
+    except ValueError as error:
+        yield "aws", str(error)
+        return
+    yield "aws.access_key_id", "missing; give a key here or in AWS_ACCESS_KEY_ID, or run where AWS gives one (see docs)"
+
+
 def _plain(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
-def _make(given: Given, post: Post, clock: Clock) -> Signer:
+def _make(given: Given, post: Poster, clock: Clock) -> Signer:
     config = given.aws or AwsConfig()
-    return AwsSigner(key_of(config), Scope(region_of(config), config.service), clock)
+    scope = Scope(region_of(config), config.service)
+    key = fixed_key(config)
+    if key is not None:
+        return AwsSigner(key, scope, clock)
+    fetch = service(scope.region, post, clock)
+    assert fetch is not None, "checked before"
+    return AwsSigner(Renewed(fetch, clock), scope, clock)
 
 
 KIND = Kind(_problems, _make)

@@ -8,26 +8,28 @@ from gateway.core.secret import Secret
 
 
 class AwsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is not given is taken from the environment when the gateway starts: AWS_REGION (or AWS_DEFAULT_REGION),
-    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. The key's three parts come from one place: all from here
-    or all from there."""
+    """Where nothing is given, the environment at the start says it, as AWS's own tools read it: AWS_REGION (or
+    AWS_DEFAULT_REGION) and, in this order, AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN;
+    AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN; AWS_CONTAINER_CREDENTIALS_FULL_URI or _RELATIVE_URI. The last two give
+    keys that expire and are renewed before that."""
 
     region: str | None = None
     access_key_id: str | None = None
     secret_access_key: Secret | None = None
     session_token: Secret | None = None
-    """Of temporary credentials. They expire, and the gateway does not renew them."""
+    """Of temporary credentials. Those given here are not renewed when they expire."""
     service: str = "bedrock"
     """What the signature is for."""
 
 
 class GoogleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A service account's key, exchanged for tokens that are renewed before they expire."""
+    """A service account's tokens, renewed before they expire."""
 
     credentials: Secret
-    """The key file's JSON text, such as "${file:vertex.json}"."""
+    """The key file's JSON text, such as "${file:vertex.json}"; or `metadata`: the machine's own account, from Google
+    Cloud's metadata server (Compute Engine, Cloud Run, GKE with workload identity)."""
     project: str | None = None
-    """Absent: the service account's own."""
+    """Absent: that of the key file."""
     location: str = "us-central1"
     scope: str = "https://www.googleapis.com/auth/cloud-platform"
 

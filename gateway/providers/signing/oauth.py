@@ -10,12 +10,13 @@ import msgspec
 
 from gateway.core.clock import Clock
 from gateway.core.errors import Unavailable, UpstreamRefusedUs
-from gateway.core.ports import Post
 from gateway.core.secret import Secret
 from gateway.providers.http_request import wrong_url
+from gateway.providers.post import Poster
 from gateway.providers.signing.config import OAuthConfig
+from gateway.providers.signing.renewed import Lasting
 from gateway.providers.signing.signer import Given, Kind, Signer
-from gateway.providers.signing.tokens import Bearer, Grant
+from gateway.providers.signing.tokens import Bearer
 
 SECONDS = 10.0
 LARGEST = 64 * 1024
@@ -30,38 +31,50 @@ _CODES = frozenset(
     }
 )  # fmt: skip
 """RFC 6749, 5.2. Only these words of an error are repeated: anything else could hold what nobody should see."""
-_FAILED = "The gateway could not get a token for the provider of this model: "
+_FAILED = "The gateway could not get a credential for the provider of this model: "
 
 
-async def ask(post: Post, url: str, form: Mapping[str, str]) -> Grant:
+async def ask(post: Poster, url: str, form: Mapping[str, str]) -> Lasting[Secret]:
     """A token. Raises UpstreamRefusedUs; its message holds nothing that was sent and nothing free that came."""
+    return token_of(await told_by(post, "token service", "POST", url, _FORM, urlencode(form).encode()))
+
+
+async def told_by(
+    post: Poster, who: str, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
+) -> dict[str, Any]:
+    """The JSON object that a service of credentials answers with. Raises UpstreamRefusedUs, as `ask` does."""
     try:
-        status, body = await post(url, _FORM, urlencode(form).encode(), seconds=SECONDS, most=LARGEST)
+        status, answer = await post(url, headers, body, seconds=SECONDS, most=LARGEST, method=method)
     except TimeoutError:
-        raise UpstreamRefusedUs(f"{_FAILED}the token service did not answer within {SECONDS:g} s.") from None
+        raise UpstreamRefusedUs(f"{_FAILED}the {who} did not answer within {SECONDS:g} s.") from None
     except Unavailable:
-        raise UpstreamRefusedUs(f"{_FAILED}the token service cannot be reached.") from None
+        raise UpstreamRefusedUs(f"{_FAILED}the {who} cannot be reached.") from None
     try:
-        told: Any = msgspec.json.decode(body)
+        told: Any = msgspec.json.decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         told = None
-    told = told if type(told) is dict else {}
+    fields: dict[str, Any] = told if type(told) is dict else {}
     if status != 200:
-        code = told.get("error")
+        code = fields.get("error")
         why = f" ({code})" if type(code) is str and code in _CODES else ""
-        raise UpstreamRefusedUs(f"{_FAILED}the token service answered with HTTP {status}{why}.")
-    return _grant(told)
+        raise UpstreamRefusedUs(f"{_FAILED}the {who} answered with HTTP {status}{why}.")
+    return fields
 
 
-def _grant(told: dict[str, Any]) -> Grant:
+def unusable(who: str, what: str) -> UpstreamRefusedUs:
+    """What a service gave is no credential."""
+    return UpstreamRefusedUs(f"{_FAILED}the {who}'s answer {what}.")
+
+
+def token_of(told: dict[str, Any]) -> Lasting[Secret]:
     token, seconds, kind = told.get("access_token"), told.get("expires_in", _SHORT), told.get("token_type", "Bearer")
     if type(token) is not str or not _plain(token) or str(kind).lower() != "bearer":
-        raise UpstreamRefusedUs(f"{_FAILED}the token service's answer holds no bearer token.")
+        raise unusable("token service", "holds no bearer token")
     if type(seconds) is str and seconds.isdigit():  # Entra's first version says it so
         seconds = int(seconds[:9])
     if type(seconds) not in (int, float) or not 0 < seconds < 1e9:
-        raise UpstreamRefusedUs(f"{_FAILED}the token service's answer does not say how long its token is good for.")
-    return Grant(Secret(token), float(seconds))
+        raise unusable("token service", "does not say how long its token is good for")
+    return Lasting(Secret(token), float(seconds))
 
 
 def _plain(token: str) -> bool:
@@ -92,11 +105,11 @@ def wrong_token_url(url: str) -> str | None:
     return None
 
 
-def _make(given: Given, post: Post, clock: Clock) -> Signer:
+def _make(given: Given, post: Poster, clock: Clock) -> Signer:
     config = given.oauth
     assert config is not None, "checked before"
 
-    async def fetch(config: OAuthConfig = config) -> Grant:
+    async def fetch(config: OAuthConfig = config) -> Lasting[Secret]:
         form = {
             "grant_type": "client_credentials",
             "client_id": config.client_id,

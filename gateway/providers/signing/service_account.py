@@ -1,8 +1,9 @@
-"""Google's service accounts: a signed claim (RFC 7523) exchanged for a token that is good for an hour."""
+"""Google's service accounts: a signed claim (RFC 7523) exchanged for a token, or the machine's own account."""
 
 from __future__ import annotations
 
 import base64
+import os
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -10,16 +11,20 @@ from typing import Any
 import msgspec
 
 from gateway.core.clock import Clock
-from gateway.core.ports import Post
 from gateway.core.secret import Secret
+from gateway.providers.post import Poster
 from gateway.providers.signing.config import GoogleConfig
-from gateway.providers.signing.oauth import ask, wrong_token_url
+from gateway.providers.signing.oauth import ask, token_of, told_by, wrong_token_url
+from gateway.providers.signing.renewed import Lasting
 from gateway.providers.signing.signer import Given, Kind, Signer
-from gateway.providers.signing.tokens import Bearer, Grant
+from gateway.providers.signing.tokens import Bearer
 
 LIFE = 3600
 """Seconds that a claim asks for: the most there is."""
 TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+METADATA = "metadata"
+"""Instead of a key: whoever the machine is."""
+_OWN = "/computeMetadata/v1/instance/service-accounts/default/token"
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _PLACE = re.compile(r"[a-z0-9][a-z0-9:.-]{0,99}")
 _NOT_A_KEY = 'is no service account\'s key; give the JSON key file, such as "${file:vertex.json}"'
@@ -76,7 +81,7 @@ def places(config: GoogleConfig) -> dict[str, str]:
     """What an address may name: `{project}` and `{location}`. Nothing for a key that cannot be read."""
     found = {"location": config.location}
     project = config.project
-    if not project:
+    if not project and config.credentials.reveal() != METADATA:
         try:
             project = Account(config.credentials).project
         except ValueError:
@@ -89,25 +94,36 @@ def _problems(given: Given) -> Iterable[tuple[str, str]]:
     if config is None:
         yield "google", 'missing; give {credentials: "${file:vertex.json}", location: us-central1}'
         return
-    try:
-        account = Account(config.credentials)
-    except ValueError as error:
-        yield "google.credentials", str(error)
-        return
-    wrong = wrong_token_url(account.token_url)
-    if wrong:
-        yield "google.credentials", f"its token_uri cannot be used: {wrong}"
-    for name, value in (("project", config.project or account.project), ("location", config.location)):
+    project = config.project or ""
+    if config.credentials.reveal() != METADATA:
+        try:
+            account = Account(config.credentials)
+        except ValueError as error:
+            yield "google.credentials", str(error)
+            return
+        wrong = wrong_token_url(account.token_url)
+        if wrong:
+            yield "google.credentials", f"its token_uri cannot be used: {wrong}"
+        project = project or account.project
+    for name, value in (("project", project), ("location", config.location)):
         if not _PLACE.fullmatch(value):
             yield f"google.{name}", "missing" if not value else f"is no name of a {name}"
 
 
-def _make(given: Given, post: Post, clock: Clock) -> Signer:
+def _make(given: Given, post: Poster, clock: Clock) -> Signer:
     config = given.google
     assert config is not None, "checked before"
+    if config.credentials.reveal() == METADATA:
+        host = os.environ.get("GCE_METADATA_HOST", "metadata.google.internal")
+
+        async def own() -> Lasting[Secret]:
+            told = await told_by(post, "metadata server", "GET", f"http://{host}{_OWN}", {"metadata-flavor": "Google"})
+            return token_of(told)
+
+        return Bearer(own, clock)
     account = Account(config.credentials)
 
-    async def fetch(scope: str = config.scope) -> Grant:
+    async def fetch(scope: str = config.scope) -> Lasting[Secret]:
         claim = account.claim(scope, clock.wall() // 1_000_000_000)
         return await ask(post, account.token_url, {"grant_type": _GRANT, "assertion": claim})
 

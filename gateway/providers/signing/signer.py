@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.core.clock import Clock
-from gateway.core.ports import Post
+from gateway.providers.post import Poster
 from gateway.providers.signing.config import AwsConfig, GoogleConfig, OAuthConfig
 
 
@@ -46,5 +46,5 @@ class Kind(NamedTuple):
 
     problems: Callable[[Given], Iterable[tuple[str, str]]]
     """What is wrong with what was given, as (path below the provider, message)."""
-    make: Callable[[Given, Post, Clock], Signer]
+    make: Callable[[Given, Poster, Clock], Signer]
     """Only for what has no problems."""
