@@ -162,6 +162,7 @@ class Gateway:
             self.desk,
             tools.stats,
             self.encoders.remote,
+            dispatcher.gates,
         )
         self._learning = Learning(router.late)
         self._doors = Doors(keys, configuration.served(config))

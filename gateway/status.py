@@ -9,6 +9,7 @@ from cache.build import Caches
 from gateway.core.ports import Limiter
 from gateway.handover.desk import Desk
 from gateway.pipeline.aftermath import Aftermath
+from gateway.pipeline.places import Gates
 from gateway.pipeline.spine import Spine
 from gateway.providers import watch_rows
 from gateway.providers.watch import Pools
@@ -30,6 +31,9 @@ LABELS: dict[str, str | tuple[str, ...]] = {
     "tidegate_semantic_disagreements_total": "route",
     "tidegate_semantic_unclear_total": "route",
     "tidegate_guardrail_entries": "check",
+    "tidegate_queue_depth": "model",
+    "tidegate_queue_running": "model",
+    "tidegate_queue_refused_total": ("model", "why"),
     **watch_rows.LABELS,
 }
 """The labels of each reading that has any."""
@@ -53,8 +57,11 @@ class Status:
         desk: Desk,
         checks: Callable[[], Stats],
         embed: RemoteEmbed | None = None,
+        gates: Gates | None = None,
     ) -> None:
-        """`checks`: `entries` and `breaker_open` of the guardrails, by name. `embed`: the provider that embeds, if any."""
+        """`checks`: `entries` and `breaker_open` of the guardrails, by name. `embed`: the provider that embeds, if any.
+        `gates`: of the models that serve so many at once."""
+        self._gates = gates
         self._embed = embed
         self._pools = pools
         self._traces = traces
@@ -84,7 +91,18 @@ class Status:
         return out
 
     def readings(self) -> Mapping[str, Mapping[Any, float]]:
-        return self._pools.readings() | self._counted()
+        return self._pools.readings() | self._queues() | self._counted()
+
+    def _queues(self) -> dict[str, dict[Any, float]]:
+        """Of models with a bound that have been asked for."""
+        gates = self._gates.all() if self._gates is not None else {}
+        return {
+            "tidegate_queue_depth": {alias: float(gate.waiting) for alias, gate in gates.items()},
+            "tidegate_queue_running": {alias: float(gate.running) for alias, gate in gates.items()},
+            "tidegate_queue_refused_total": {
+                (alias, why): float(count) for alias, gate in gates.items() for why, count in gate.refused.items()
+            },
+        }
 
     def _counted(self) -> dict[str, dict[Any, float]]:
         stats = self._caches.stats()

@@ -12,6 +12,7 @@ from gateway.core.errors import Forbidden, RateLimited, UnknownModel
 from gateway.core.exchange import Exchange, Principal
 from gateway.core.facts import Key
 from gateway.core.ports import Limiter
+from gateway.core.priority import rank_of
 from gateway.core.receipt import Receipt
 
 _MINUTE = 60.0
@@ -102,6 +103,9 @@ class Permit:
         if principal.tpm is not None:
             await self._tokens(exchange, key + ":tpm", principal.tpm, "This key")
         limits = self._limits.get(exchange.route)
+        exchange.priority = rank_of(
+            principal.priority, limits.priority if limits else None, exchange.headers.get("x-tidegate-priority")
+        )
         if limits is not None:
             where = f"route:{exchange.route}:{principal.key_id}"
             if limits.rpm is not None:

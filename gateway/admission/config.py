@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.core.priority import Priority
+
 
 class AccessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`keys` is the path of the key file, relative to the config file. None: open on loopback, refused elsewhere."""
@@ -20,6 +22,8 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Tokens in any minute, counted after each answer: a burst may pass it by what was already under way."""
     concurrency: int | None = None
     """Requests under way at one time, in this process."""
+    priority: Priority | None = None
+    """Of requests whose key has none: who goes first where a model's places are taken."""
 
 
 class KeyEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -35,6 +39,8 @@ class KeyEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     rpm: int | None = None
     tpm: int | None = None
     concurrency: int | None = None
+    priority: Priority | None = None
+    """Whose requests go first where a model's places are taken; absent: the route's, else normal."""
     names_users: bool = True
     """May say on whose behalf it asks (`x-tidegate-user`)."""
     created: str = ""

@@ -88,6 +88,7 @@ def principal_of(entry: KeyEntry) -> Principal:
         rpm=entry.rpm,
         tpm=entry.tpm,
         concurrency=entry.concurrency,
+        priority=entry.priority,
         names_users=entry.names_users,
     )
 

@@ -15,6 +15,8 @@ WHY = {
     "hedge": "the call before was slow to begin",
     "fallback": "the model before could not answer",
     "overflow": "the prompt was too long for the model before",
+    "content_policy": "the content filter of the model before stopped it",
+    "shadow": "a copy for comparison, after the answer",
     "guardrail": "a check did not accept the answer before",
     "stale_connection": "a kept connection turned out to be dead",
 }
@@ -116,6 +118,7 @@ def _cache(receipt: Receipt) -> str:
 def _attempt(at: int, call: Attempt) -> list[str]:
     """Two lines: which and why, then what came of it."""
     where = f" at {call.endpoint}" if call.endpoint else ""
+    cause = f" ({call.cause})" if call.cause else ""
     result = [call.outcome, f"HTTP {call.status}" if call.status is not None else "no status"]
     if call.ttft is not None:
         result.append(f"first content after {_ms(call.ttft)}")
@@ -124,7 +127,7 @@ def _attempt(at: int, call: Attempt) -> list[str]:
     result.append(_tokens(call.usage))
     result.append(_usd(call.cost_usd))
     return [
-        f"{at}. {call.provider} / {call.model}{where}: {WHY.get(call.why, call.why)}",
+        f"{at}. {call.provider} / {call.model}{where}: {WHY.get(call.why, call.why)}{cause}",
         f"   {_span(call.start, call.end)}  {', '.join(result)}",
     ]
 
@@ -143,6 +146,10 @@ def _took(receipt: Receipt) -> str:
         parts.append(f"first byte of content after {_ms(receipt.ttft)}")
     if receipt.overhead is not None:
         parts.append(f"{_ms(receipt.overhead)} of that here and not at an upstream")
+    if receipt.queued:
+        parts.append(f"{_ms(receipt.queued)} of it in a queue, with priority {receipt.priority}")
+    if receipt.beats:
+        parts.append(f"kept alive {receipt.beats} times meanwhile")
     if receipt.held_chars:
         longest = f", a piece for {_ms(receipt.held)} at most" if receipt.held else ""
         parts.append(f"up to {receipt.held_chars} characters held back{longest}")

@@ -134,6 +134,17 @@ class Unavailable(GatewayFault):
     wire = Wire(503, "server_error", "service_unavailable", "overloaded_error")
 
 
+class Overloaded(Unavailable):
+    """A model has no place for the request, and none came free in time; another model may have one. `why`: `full`, `shed` or
+    `late`. `retry_after` is always set."""
+
+    wire = Wire(503, "server_error", "queue_full", "overloaded_error", next_target=True)
+
+    def __init__(self, message: str, *, why: str = "full", **more: Any) -> None:
+        super().__init__(message, **more)
+        self.why = why
+
+
 class CheckFailed(GatewayFault):
     """A check with `on_error: closed` could not run, so the request may not pass."""
 

@@ -15,6 +15,7 @@ from gateway.core.clock import Clock
 from gateway.core.events import Usage
 from gateway.core.facts import Facts
 from gateway.core.plan import Plan, Target
+from gateway.core.priority import NORMAL, Priority
 from gateway.core.receipt import Attempt, CacheResult, Stage
 from gateway.core.request import Operation, Request
 from gateway.core.response import Response, said
@@ -28,6 +29,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = "default"
     models: frozenset[str] | None = None
     """Aliases it may ask for; None means all."""
+    priority: Priority | None = None
+    """Whether its requests go before others'; None: the route says."""
     admin: bool = False
     rpm: int | None = None
     tpm: int | None = None
@@ -94,6 +97,10 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     permitted: bool = False
     """The model asked for is one of ours and the key may use it: from here on its name is safe as a label."""
     route: str = ""
+    priority: int = NORMAL
+    """An index into `core.priority.PRIORITIES`."""
+    inner: bool = False
+    """Part of another exchange that has its place at a model already, so it waits for none of its own."""
     revision: str = ""
     """Digest of the route's configuration; part of every cache key."""
     plan: Plan | None = None
@@ -148,6 +155,8 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     """What a cached answer would have cost."""
     ttft: int | None = None
     """From `started` until the first content was handed to the server."""
+    queued: int = 0
+    """Nanoseconds spent waiting for a model's places."""
     waited: int = 0
     """Spent waiting for upstreams, up to the first content."""
     beats: int = 0

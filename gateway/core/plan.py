@@ -50,6 +50,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """All that it can do; None when nobody has said, and then it is asked whatever the client asks."""
 
 
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """Where requests wait for one of a model's places."""
+
+    most: int = 100
+    ttl: float = 10.0
+    """Seconds that one may wait."""
+
+
 class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How to serve one alias of `models:`, built once at start."""
 
@@ -62,6 +70,9 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Most seconds to wait before a retry, whatever the upstream's Retry-After says."""
     hedge_after: float | None = None
     """Seconds without content after which a second call is made beside the first; None: never."""
+    concurrency: int | None = None
+    """Requests that may be under way there at one time, in this process; None: no bound, and no queue."""
+    queue: Queue = Queue()
     keepalive: float | None = None
     """Seconds of silence after which a streaming client gets a sign of life; 0: never; None: the server's."""
     on_failure: tuple[str, ...] = ()

@@ -115,6 +115,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Nanoseconds from opened to the first byte of content handed to the server."""
     overhead: int | None = None
     """Nanoseconds spent here and not waiting for an upstream, up to the first content byte."""
+    priority: str = "normal"
+    queued: int = 0
+    """Nanoseconds spent waiting for a place at a model. What for is in the timeline."""
     beats: int = 0
     """Signs of life sent to a streaming client while it waited. The first committed it to status 200."""
     held_chars: int = 0

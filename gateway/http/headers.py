@@ -107,6 +107,8 @@ def told(exchange: Exchange, *, answered: bool = True) -> Headers:
     out.extend(_cache(exchange.cache))
     if exchange.verdicts:
         add(("x-tidegate-guardrails", ",".join(verdict.header for verdict in exchange.verdicts)))
+    if exchange.queued:
+        add(("x-tidegate-queued-ms", f"{exchange.queued / 1e6:.2f}"))
     add(("x-tidegate-overhead-ms", f"{(exchange.elapsed() - exchange.waited) / 1e6:.2f}"))
     if exchange.cost_usd is not None and answered:
         add(("x-tidegate-cost-usd", f"{exchange.cost_usd:.8f}"))

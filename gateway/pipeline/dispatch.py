@@ -11,15 +11,22 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gateway.core.answer import Answer
-from gateway.core.errors import ClientGone, ContentRefused, GatewayFault, Internal, Unavailable, UpstreamTimeout
-from gateway.core.events import Blocked, Frame, Remedy
+from gateway.core.errors import (
+    ClientGone,
+    GatewayFault,
+    Internal,
+    Overloaded,
+    Unavailable,
+)
+from gateway.core.events import Blocked, Remedy
 from gateway.core.exchange import Exchange
 from gateway.core.plan import ModelPlan, Target
 from gateway.core.ports import Upstream
 from gateway.pipeline.chain import Chain
 from gateway.pipeline.delivery import Delivery
 from gateway.pipeline.hedge import Allowance, race
-from gateway.pipeline.remedies import Remedies
+from gateway.pipeline.places import Gates
+from gateway.pipeline.run import Run
 from gateway.pipeline.trial import Trial
 
 _BACKOFF = 0.25
@@ -41,15 +48,19 @@ class Dispatcher:
         self._sleep = sleep
         self._allowances: dict[str, Allowance] = {}
         """By alias, so as many as are configured."""
+        self.gates = Gates()
 
     async def run(self, exchange: Exchange, delivery: Delivery) -> Answer | None:
         """Delivers an answer, or gives the one that a check wants told instead, or raises the fault of the last try. An
         answer that a check stopped, with nothing to be done about it, ends in `delivery.blocked`."""
         plan = exchange.plan
         assert plan is not None, "the planner runs before dispatch"
-        run = _Run(exchange, delivery, Chain(plan))
+        run = Run(exchange, delivery, Chain(plan))
         while (model := run.chain.model) is not None:
-            ended = await self._try_model(run, model)
+            if model.concurrency is None or exchange.inner:
+                ended = await self._try_model(run, model)
+            else:
+                ended = await self._placed(run, model)
             if ended is None:
                 return None
             if isinstance(ended, Remedy) and ended.kind != "fallback":
@@ -59,7 +70,19 @@ class Dispatcher:
                 return run.given_up(ended)
         raise Unavailable("No upstream is configured for this model.")
 
-    async def _try_model(self, run: _Run, model: ModelPlan) -> GatewayFault | Remedy | None:
+    async def _placed(self, run: Run, model: ModelPlan) -> GatewayFault | Remedy | None:
+        """The same within one of the model's places, once there is one."""
+        exchange = run.exchange
+        try:
+            place = await self.gates.of(model, exchange.clock).enter(exchange)
+        except Overloaded as full:
+            return full
+        try:
+            return await self._try_model(run, model)
+        finally:
+            place.leave()
+
+    async def _try_model(self, run: Run, model: ModelPlan) -> GatewayFault | Remedy | None:
         """Up to `attempts` tries over one model's targets, and those that checks ask for. A remedy is one that goes beyond
         this model; None: there is an answer, or it was stopped for good."""
         targets = self._order(model.targets)
@@ -116,7 +139,7 @@ class Dispatcher:
         return [first, *(target for target in targets if target is not first)]
 
     async def _attempt(
-        self, run: _Run, model: ModelPlan, targets: Sequence[Target], *, twice: bool
+        self, run: Run, model: ModelPlan, targets: Sequence[Target], *, twice: bool
     ) -> GatewayFault | Remedy | None:
         """One call of the first target, and perhaps a hedge at the next; with `twice`, both at once. Every way out of it
         leaves an entry for each call in `exchange.attempts`, and closed replies."""
@@ -146,14 +169,14 @@ class Dispatcher:
             exchange.calling = None
         return remedy
 
-    def _trial(self, run: _Run, model: ModelPlan, target: Target, why: str, cause: str) -> Trial:
+    def _trial(self, run: Run, model: ModelPlan, target: Target, why: str, cause: str) -> Trial:
         exchange, provider = run.exchange, target.provider
         turn = sum(attempt.provider == provider for attempt in exchange.attempts)
         calling = exchange.calling
         turn += calling is not None and calling.provider == provider
         return Trial(exchange, model, target, self._upstreams[provider], why, cause, run.delivery.cost, turn)
 
-    async def _raced(self, run: _Run, model: ModelPlan, first: Trial, targets: Sequence[Target], twice: bool) -> Trial:
+    async def _raced(self, run: Run, model: ModelPlan, first: Trial, targets: Sequence[Target], twice: bool) -> Trial:
         """With `twice` a check wants it: at once, and not out of the allowance."""
         exchange = run.exchange
         allowance = self._allowances.setdefault(model.alias, Allowance())
@@ -175,7 +198,7 @@ class Dispatcher:
         finally:
             exchange.waited += exchange.clock.now() - asked
 
-    async def _converse(self, run: _Run, trial: Trial) -> Remedy | None:
+    async def _converse(self, run: Run, trial: Trial) -> Remedy | None:
         """Delivers what the call gives. When a check stops it: the remedy that needs another call or answer, if any."""
         delivery = run.delivery
         if not trial.lead:
@@ -197,7 +220,7 @@ class Dispatcher:
             await self._read_on(run, trial)
         return None
 
-    async def _read_on(self, run: _Run, trial: Trial) -> None:
+    async def _read_on(self, run: Run, trial: Trial) -> None:
         exchange, delivery = run.exchange, run.delivery
         clock = exchange.clock
         if delivery.over:
@@ -213,56 +236,6 @@ class Dispatcher:
                 return
             asked = clock.now()
         delivery.end()
-
-
-class _Run:
-    """One exchange under way. `why` and `cause`: of the call that is made now."""
-
-    __slots__ = ("cause", "chain", "delivery", "exchange", "minds_filters", "remedies", "why")
-
-    def __init__(self, exchange: Exchange, delivery: Delivery, chain: Chain) -> None:
-        self.exchange = exchange
-        self.delivery = delivery
-        self.chain = chain
-        self.remedies = Remedies(exchange)
-        self.why = self.cause = ""
-        self.minds_filters = chain.minds_filters
-
-    def goes_on(self, ended: GatewayFault | Remedy) -> bool:
-        """Whether there is a model to ask next; if so, it is the chain's now."""
-        if self.delivery.committed or not self.chain.on(ended, self.cause_of(ended)):
-            return False
-        self.minds_filters = self.chain.minds_filters
-        return True
-
-    def cause_of(self, ended: GatewayFault | Remedy) -> str:
-        """How the last call ended, and where."""
-        if isinstance(ended, Remedy):
-            return f"{ended.kind} asked for by a check"
-        clock = f" ({ended.clock})" if isinstance(ended, UpstreamTimeout) and ended.clock else ""
-        last = self.exchange.attempts[-1] if self.exchange.attempts else None
-        return f"{ended.name}{clock}" + (f" at {last.endpoint or last.provider}" if last is not None else "")
-
-    async def look(self, trial: Trial, batch: Sequence[Frame]) -> None:
-        """Raises `ContentRefused` for an answer that the upstream's filter ended while nothing of it is out."""
-        if self.delivery.committed or not trial.filtered(batch):
-            return
-        await trial.hear_usage()
-        raise ContentRefused("The upstream's content filter stopped the answer.")
-
-    def stopped(self, blocked: Blocked, took: int) -> Remedy | None:
-        """What is done about an answer that came in `took` nanoseconds; None: nothing more."""
-        if self.delivery.committed:
-            self.remedies.too_late(blocked)
-            return None
-        return self.remedies.next(blocked, took, more=self.chain.more)
-
-    def given_up(self, fault: GatewayFault) -> Answer:
-        """What is told after a fault that no other call can mend. Raises it, unless a check has something to say."""
-        remedy = None if self.delivery.committed else self.remedies.last_resort()
-        if remedy is None:
-            raise fault
-        return self.remedies.instead(remedy)
 
 
 def refusal_message(blocked: Blocked) -> str:

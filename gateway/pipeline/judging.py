@@ -99,6 +99,7 @@ class RouteJudge:
             tags=(*parent.tags, f"parent={parent.id}"),
             request=self._dialect.read("chat", body),
             permitted=True,
+            inner=True,
             route=JUDGE,
             plan=plan,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.exchange import Exchange
+from gateway.core.priority import PRIORITIES
 from gateway.core.receipt import Outcome, Receipt
 
 
@@ -46,6 +47,8 @@ def receipt_of(exchange: Exchange, outcome: Outcome, error: str, status: int) ->
         bytes_out=exchange.bytes_out,
         ttft=exchange.ttft,
         overhead=exchange.ttft - exchange.waited if exchange.ttft is not None else None,
+        priority=PRIORITIES[exchange.priority],
+        queued=exchange.queued,
         beats=exchange.beats,
         held_chars=exchange.held_chars,
         held=exchange.held,

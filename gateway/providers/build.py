@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.core.clock import Clock, SystemClock
-from gateway.core.plan import Capability, ModelPlan, Target, Timeouts
+from gateway.core.plan import Capability, ModelPlan, Queue, Target, Timeouts
 from gateway.core.ports import Dialect
 from gateway.pools.affinity import ask_of
 from gateway.pools.endpoints import Endpoints
@@ -97,6 +97,8 @@ def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig
         attempts=model.retry.attempts,
         max_wait=model.retry.max_wait,
         hedge_after=model.hedge.after if model.hedge else None,
+        concurrency=model.concurrency,
+        queue=Queue(most=model.queue.max, ttl=model.queue.ttl) if model.queue else Queue(),
         keepalive=model.keepalive,
         on_failure=tuple(model.on_failure),
         on_context_overflow=tuple(model.on_context_overflow),

@@ -20,6 +20,14 @@ from gateway.pools.balance import Balance
 from gateway.providers import catalog
 from gateway.providers.addresses import filled, open_places
 from gateway.providers.auth import AuthKind, auth_headers
+from gateway.providers.dispatch_config import (
+    HedgeConfig,
+    QueueConfig,
+    RetryConfig,
+    TimeoutsConfig,
+    queue_problems,
+    timing_problems,
+)
 from gateway.providers.http_request import is_token, wrong_url
 from gateway.providers.profile import ErrorRule, Params, Profile, StreamRules, Trust
 from gateway.providers.signing.config import AwsConfig, GoogleConfig, OAuthConfig
@@ -107,30 +115,6 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Absent: the model's."""
 
 
-class TimeoutsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`connect`, `ttft` (streams: first token), `idle` (streams: between tokens), `total` (one attempt)."""
-
-    connect: Duration = Duration(5.0)
-    ttft: Duration = Duration(60.0)
-    idle: Duration = Duration(60.0)
-    total: Duration = Duration(600.0)
-
-
-class RetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`attempts` within the model's own targets, the first included."""
-
-    attempts: int = 2
-    max_wait: Duration = Duration(10.0)
-
-
-class HedgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A second call, of the next target, when the first has given no content for `after`. The first to give some is the
-    answer; the other is dropped, and costs what its provider charges for it. At most one call in ten is hedged, beyond a
-    burst of ten. An answer that is not streamed gives its first content when it is whole: choose `after` accordingly."""
-
-    after: Duration
-
-
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One entry of `models:`: a name that clients ask for."""
 
@@ -148,6 +132,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """All that it can do: requests that need more go to another model of the plan, or are told what is missing. Absent:
     the provider's; and where that says nothing either, it is asked whatever the client asks."""
     price: Price | None = None
+    concurrency: int | None = None
+    """Requests that may be under way there at one time, in each process; others wait in its `queue`."""
+    queue: QueueConfig | None = None
     keepalive: Duration | None = None
     """Seconds of silence after which a streaming client gets a sign of life; absent: `server.keepalive`."""
 
@@ -277,15 +264,8 @@ def _model(
 
 
 def _numbers(model: ModelConfig) -> Iterable[tuple[str, str]]:
-    for name in ("connect", "ttft", "idle", "total"):
-        if getattr(model.timeouts, name) <= 0:
-            yield f"timeouts.{name}", "must be more than 0"
-    if model.keepalive is not None and model.keepalive < 0:
-        yield "keepalive", "must not be negative; 0 means never"
-    if not 1 <= model.retry.attempts <= 10:
-        yield "retry.attempts", "must be 1 to 10; the first try is counted"
-    if model.hedge is not None and not 0 < model.hedge.after < model.timeouts.total:
-        yield "hedge.after", f"must be more than 0 and less than timeouts.total ({model.timeouts.total:g} s)"
+    yield from timing_problems(model.timeouts, model.retry, model.hedge, model.keepalive)
+    yield from queue_problems(model.concurrency, model.queue)
     windows = [("context_window", model.context_window)]
     windows += [(f"targets[{at}].context_window", target.context_window) for at, target in enumerate(model.targets)]
     for path, window in windows:

@@ -54,6 +54,7 @@ class Metrics:
         self._requests = counter("tidegate_requests", "Exchanges ended.", "route", "operation", "outcome", "status")
         self._duration = histogram("tidegate_request_duration_seconds", "Whole exchange.", _SECONDS, "route", "outcome")
         self._ttft = histogram("tidegate_ttft_seconds", "Until the first content left.", _SECONDS, "route")
+        self._queued = histogram("tidegate_queue_seconds", "Waiting for a place at a model.", _SECONDS, "model", "priority")
         self._overhead = histogram("tidegate_overhead_seconds", "Time not spent waiting upstream.", _OVERHEAD, "route")
         self._tokens = counter("tidegate_tokens", "Tokens used upstream.", "model", "provider", "kind")
         self._cost = counter("tidegate_cost_usd", "Spend, by price table.", "model", "provider")
@@ -81,6 +82,8 @@ class Metrics:
         self._duration[route, receipt.outcome].observe(receipt.duration / 1e9)
         if receipt.ttft is not None:
             self._ttft[(route,)].observe(receipt.ttft / 1e9)
+        if receipt.queued:
+            self._queued[receipt.model, receipt.priority].observe(receipt.queued / 1e9)
         if receipt.overhead is not None:
             self._overhead[(route,)].observe(receipt.overhead / 1e9)
         self._record_cache(receipt, route)

@@ -156,7 +156,6 @@ async def test_silence_between_words_is_kept_alive_too(talk: Converse) -> None:
         gate = asyncio.Event()
         t.upstream.script("m", ["Hel", gate, "lo"])
         await client.send(request(CHAT))
-        _, headers = await client.head()
         await client.until(b"Hel")
         await client.until(COMMENT)
         gate.set()

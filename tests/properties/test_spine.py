@@ -27,7 +27,17 @@ from gateway.core.errors import (
 )
 from gateway.core.events import Blocked, Failed, Remedy
 from gateway.core.response import said
-from tests.fixtures.spine_world import Making, MemoryClient, MemoryUpstream, Passing, Stage, Wire, World, turns
+from tests.fixtures.spine_world import (
+    DIALECTS,
+    Making,
+    MemoryClient,
+    MemoryUpstream,
+    Passing,
+    Stage,
+    Wire,
+    World,
+    turns,
+)
 
 # --- what may happen
 
@@ -193,6 +203,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "attempts": draw(st.integers(1, 3)),
         "hedge_after": draw(st.sampled_from([None, None, 0.0])),
         "keepalive": draw(st.sampled_from([0.0, 1e-9])),
+        "crowd": draw(st.none() | st.integers(0, 12)),
         "overflow": draw(st.booleans()),
         "cancel": draw(st.none() | st.integers(1, 60)),
         "again": draw(st.booleans()),
@@ -215,10 +226,13 @@ async def live(case: dict[str, Any]) -> str:
         hedge_after=case["hedge_after"],
         overflow=upstreams[-1].name if case["overflow"] and len(upstreams) > 1 else None,
         keepalive=case.get("keepalive", 0.0),
+        concurrency=1 if case.get("crowd") is not None else None,
     )
     exchange = world.exchange(stream=case["stream"], dialect=case["dialect"], body=case["body"])
     client = MemoryClient(exchange, case["slow"])
     before = asyncio.all_tasks()
+    crowd = asyncio.create_task(crowded(world, upstreams[0].name, case.get("crowd") or 0))
+    await turns(1)
     task = asyncio.create_task(world.spine.run(exchange, client))
     # A wire that goes silent would hold the exchange for ever, so somebody always leaves in the end.
     await turns(case["cancel"] if case["cancel"] is not None else 400)
@@ -231,7 +245,9 @@ async def live(case: dict[str, Any]) -> str:
             await turns(1)
     async with asyncio.timeout(10):
         receipt = await task
+        await crowd
     await world.aftermath.drain()
+    assert all((gate.running, gate.waiting) == (0, 0) for gate in world.dispatcher.gates.all().values())
 
     assert world.kept.all == [receipt]
     assert world.spine.inflight == 0
@@ -245,6 +261,18 @@ async def live(case: dict[str, Any]) -> str:
     assert all(attempt.outcome for attempt in receipt.attempts)
     tell(case, receipt, client, cancelled)
     return receipt.outcome
+
+
+async def crowded(world: World, model: str, stays: int) -> None:
+    """Somebody else has the model's one place for so many turns, if it has only one."""
+    plan = world.models[model]
+    if plan.concurrency is None:
+        return
+    other = world.exchange()
+    other.request = DIALECTS["openai"].read("chat", json.loads(await other.read_body()))
+    place = await world.dispatcher.gates.of(plan, world.clock).enter(other)
+    await turns(stays)
+    place.leave()
 
 
 def tell(case: dict[str, Any], receipt: Any, client: MemoryClient, cancelled: bool) -> None:
@@ -279,8 +307,9 @@ def test_every_exchange_ends_in_one_receipt_and_leaves_nothing(case: dict[str, A
 def test_every_moment_of_leaving_a_chain() -> None:
     """Not at random: a call with a retry, a fallback and a held-back stream is left after each single turn it takes."""
 
-    async def main(cancel: int, gone: bool, hedge: float | None, keepalive: float) -> str:
+    async def main(cancel: int, gone: bool, hedge: float | None, keepalive: float, crowd: int | None) -> str:
         case: dict[str, Any] = {
+            "crowd": crowd,
             "keepalive": keepalive,
             "stream": True,
             "dialect": "openai",
@@ -301,9 +330,9 @@ def test_every_moment_of_leaving_a_chain() -> None:
         }
         return await live(case)
 
-    for hedge, keepalive in ((None, 0.0), (0.0, 0.0), (None, 1e-9)):
+    for hedge, keepalive, crowd in ((None, 0.0, None), (0.0, 0.0, None), (None, 1e-9, 10)):
         for gone in (True, False):
-            ends = [asyncio.run(main(cancel, gone, hedge, keepalive)) for cancel in range(1, 130)]
+            ends = [asyncio.run(main(cancel, gone, hedge, keepalive, crowd)) for cancel in range(1, 140)]
             assert ends[0] == ("client_gone" if gone else "gateway_error")
             assert ends[-1] == "ok"  # so every turn was tried
 

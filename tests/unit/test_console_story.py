@@ -103,4 +103,5 @@ def test_the_upstreams_own_usage_object_stays_here() -> None:
 def test_every_outcome_has_words() -> None:
     """None is shown as a bare code."""
     assert set(OUTCOMES) == set(get_args(Outcome))
-    assert set(WHY) == {"first", "retry", "hedge", "fallback", "overflow", "guardrail", "stale_connection"}
+    reasons = {"first", "retry", "hedge", "fallback", "overflow", "content_policy", "guardrail", "shadow"}
+    assert set(WHY) == {*reasons, "stale_connection"}
