@@ -41,8 +41,6 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """Nanoseconds from `start` to the first content event."""
     why: str = "first"
     """`first`, `retry`, `hedge`, `fallback`, `overflow`, `content_policy`, `guardrail`, `stale_connection`."""
-    cause: str = ""
-    """What made it: how the call before ended and where, or how long it had said nothing. Fixed words and names only."""
     span_id: str = ""
     usage: Usage | None = None
     """What was told before it ended: of a cancelled attempt often nothing."""
@@ -56,6 +54,8 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """Of `usage`; None when that or the price is not known. A cancelled attempt may have cost more."""
     revealed: bool = False
     """It was sent originals of what is masked everywhere else; only a target with `trust: internal` may be."""
+    cause: str = ""
+    """What made it: how the call before ended and where, or how long it had said nothing. Fixed words and names only."""
     picked: str = ""
     """Why this endpoint, where there were several: the rule, and the numbers that it went by."""
 

@@ -181,6 +181,7 @@ class ToolCacheForm:
 
     def __init__(self, dialect: Dialect) -> None:
         self.name = dialect.name
+        self.beat = b""
         self.error = dialect.error
 
     def outlet(self, exchange: Exchange) -> _Outlet:
