@@ -30,7 +30,8 @@ from gateway.feedback.config import FeedbackConfig
 from gateway.handover import config as handover
 from gateway.handover.config import HandoffConfig
 from gateway.providers.catalog import is_file
-from gateway.providers.config import ModelConfig, ProviderConfig, model_problems, profile_of, provider_problems
+from gateway.providers.config import ProviderConfig, profile_of, provider_problems
+from gateway.providers.model_config import ModelConfig, model_problems
 from gateway.providers.prices import price_problems
 from gateway.providers.vectors import embedding_problems
 from gateway.relay import config as relaying

@@ -10,17 +10,9 @@ from gateway.core.ports import Dialect
 from gateway.pools.affinity import ask_of
 from gateway.pools.endpoints import Endpoints
 from gateway.providers.auth import auth_headers
-from gateway.providers.config import (
-    InvalidConfig,
-    ModelConfig,
-    ProviderConfig,
-    TargetConfig,
-    model_problems,
-    profile_of,
-    provider_problems,
-    urls_of,
-)
+from gateway.providers.config import InvalidConfig, ProviderConfig, profile_of, provider_problems, urls_of
 from gateway.providers.http_client import HttpClient
+from gateway.providers.model_config import ModelConfig, TargetConfig, model_problems
 from gateway.providers.native import Polyglot
 from gateway.providers.post import Poster
 from gateway.providers.prices import price_for, window_of

@@ -11,7 +11,8 @@ import msgspec
 import yaml
 
 from gateway.core.plan import Price
-from gateway.providers.config import ModelConfig, ProviderConfig, TargetConfig
+from gateway.providers.config import ProviderConfig
+from gateway.providers.model_config import ModelConfig, TargetConfig
 
 _DATED = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|latest)$")
 

@@ -14,7 +14,8 @@ from gateway.core.request import Request
 from gateway.dialects.openai_extra import NAME
 from gateway.embedding.config import MOST_DIM, MOST_TEXTS, EmbeddingConfig
 from gateway.providers import catalog
-from gateway.providers.config import ModelConfig, ProviderConfig, profile_of
+from gateway.providers.config import ProviderConfig, profile_of
+from gateway.providers.model_config import ModelConfig
 
 
 class AskVectors:

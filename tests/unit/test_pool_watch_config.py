@@ -11,8 +11,9 @@ from gateway.configuring.problems import Problem
 from gateway.core.clock import ManualClock
 from gateway.dialects.registry import dialects
 from gateway.providers.build import build, plans
-from gateway.providers.config import ModelConfig, ProviderConfig, model_problems, profile_of, provider_problems, urls_of
+from gateway.providers.config import ProviderConfig, profile_of, provider_problems, urls_of
 from gateway.providers.http_client import HttpClient
+from gateway.providers.model_config import ModelConfig, model_problems
 from gateway.providers.watch_config import HealthConfig, MetricsConfig, health_of, metrics_of
 
 DNS = {"dns": "vllm-headless.models", "port": 8000}

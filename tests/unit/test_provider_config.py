@@ -11,15 +11,9 @@ from gateway.core.plan import ModelPlan, Price, Target, Timeouts
 from gateway.core.secret import Secret
 from gateway.dialects.registry import dialects
 from gateway.providers.build import build, plans
-from gateway.providers.config import (
-    InvalidConfig,
-    ModelConfig,
-    ProviderConfig,
-    TargetConfig,
-    model_problems,
-    provider_problems,
-)
+from gateway.providers.config import InvalidConfig, ProviderConfig, provider_problems
 from gateway.providers.http_client import HttpClient
+from gateway.providers.model_config import ModelConfig, TargetConfig, model_problems
 
 KEY = Secret("sk-test")
 GPU = ProviderConfig(type="vllm", endpoints=["http://10.0.0.1:8000/v1", "http://10.0.0.2:8000/v1"], trust="internal")
