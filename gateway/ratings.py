@@ -61,9 +61,9 @@ class _Wrong:
         self._caches = caches
 
     async def wrong(self, exchange_id: str, entry: str) -> bool:
-        """What another process served is counted there only; the entry goes all the same."""
+        """What another process served is counted there; the entry goes all the same."""
         try:
-            counted = bool(exchange_id) and await self._caches.verdict(exchange_id, False)
+            counted = bool(exchange_id) and await self._caches.judge(exchange_id, False) == "known"
             gone = bool(entry) and await self._caches.evict(entry)
         except StoreDown:
             return False

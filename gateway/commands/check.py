@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.commands import pools_told, prices_told
+from gateway.commands import pools_told, prices_told, relays_told
 from gateway.configuring.problems import ConfigError
 
 MODES: tuple[tuple[str, Literal["whole", "stream"]], ...] = (("whole", "whole"), ("streamed", "stream"))
@@ -86,9 +86,10 @@ def report_of(config: Any) -> dict[str, Any]:
             "intents": _intents(route),
             "planning": planning_of(config, route),
             "originals": trust.originals(config, name),
+            "relay": relays_told.relayed_of(config, name),
         }
     told = [*warnings_of(config), *unknown_of(config), *trust.warnings(config), *embedding_told.warnings(config)]
-    told += pools_told.warnings(config)
+    told += [*pools_told.warnings(config), *relays_told.warnings(config)]
     tools = {
         name: cache.tool_config.describe(tool, redis=config.redis is not None, qdrant=config.qdrant)
         for name, tool in config.tool_caches.items()
@@ -178,6 +179,7 @@ def text_of(report: dict[str, Any]) -> list[str]:
         lines += [f"  plan: {line}" for line in route["planning"]]
         lines += [f"  cache: {line}" for line in route["caches"]]
         lines += [f"  trust: {line}" for line in route["originals"]]
+        lines += [f"  relay: {line}" for line in route["relay"]]
         for where, rows in _grouped(route["checks"]):
             lines.append(f"  checks ({where}):" + ("" if rows else " none"))
             lines += rows
