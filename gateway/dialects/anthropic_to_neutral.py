@@ -44,7 +44,7 @@ def to_neutral(body: Body) -> Neutral:
     if type(thinking) is dict and thinking.get("type") not in ("disabled", "adaptive"):
         raise untranslatable("thinking")
     neutral = Neutral(
-        max_tokens=body["max_tokens"],
+        max_tokens=body.get("max_tokens"),  # a request that is only counted has none
         stop=list(body.get("stop_sequences") or ()),
         user=_user(body.get("metadata")),
         params={name: body[name] for name in _PARAMS if body.get(name) is not None},

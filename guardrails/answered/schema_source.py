@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
+from gateway.core.errors import Untranslatable
 from gateway.core.request import Body
+from gateway.dialects.gemini_schema import json_schema
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -30,8 +32,18 @@ def wanted(body: Body) -> Wanted | None:
     config = body.get("generationConfig")  # generateContent
     if isinstance(config, dict) and config.get("responseMimeType") == "application/json":
         schema = config.get("responseJsonSchema")
+        if schema is None and config.get("responseSchema") is not None:
+            schema = _googles(config["responseSchema"])
         return Wanted(schema if isinstance(schema, dict) else None)
     return None
+
+
+def _googles(schema: Any) -> dict[str, Any] | None:
+    """Google's own kind of schema as JSON Schema; None where it says what that cannot."""
+    try:
+        return json_schema(schema, "responseSchema")
+    except Untranslatable:
+        return None
 
 
 def _of_format(form: dict[str, Any]) -> Wanted | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.core.errors import Untranslatable
 from gateway.core.request import Body
+from gateway.dialects.gemini_schema import json_schema
 
 Tools = Mapping[str, dict[str, Any] | None]
 """Name to the schema of its arguments; None for a tool whose arguments follow none (custom and built-in ones)."""
@@ -31,10 +33,20 @@ def _tool(tool: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any] | None]]:
     if isinstance(declared, list):
         for one in declared:
             if isinstance(one, dict) and isinstance(one.get("name"), str):
-                schema = one.get("parametersJsonSchema")
-                yield one["name"], schema if isinstance(schema, dict) else None
+                yield one["name"], _declared(one)
     elif isinstance(tool.get("type"), str):  # built in: known by its type alone
         yield tool["type"], None
+
+
+def _declared(function: dict[str, Any]) -> dict[str, Any] | None:
+    """JSON Schema, or Google's own kind. What cannot be read follows none."""
+    schema = function.get("parametersJsonSchema")
+    if schema is None and function.get("parameters") is not None:
+        try:
+            return json_schema(function["parameters"], "parameters")
+        except Untranslatable:
+            return None
+    return schema if isinstance(schema, dict) else None
 
 
 def _schema(holder: dict[str, Any]) -> dict[str, Any] | None:
