@@ -9,7 +9,20 @@ from collections.abc import Sequence
 
 from gateway import __version__
 
-COMMANDS = ("serve", "demo", "check", "schema", "keys", "models", "eval", "router", "faults", "explain", "redteam")
+COMMANDS = (
+    "serve",
+    "demo",
+    "check",
+    "schema",
+    "keys",
+    "models",
+    "eval",
+    "router",
+    "faults",
+    "explain",
+    "redteam",
+    "import",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
