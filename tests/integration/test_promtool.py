@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RULES = DEPLOY / "alerts/rules.yaml"
-TESTS = [DEPLOY / "alerts/rules.test.yaml", DEPLOY / "alerts/rules.days.test.yaml"]
+TESTS = [DEPLOY / f"alerts/rules.{name}" for name in ("test.yaml", "days.test.yaml", "pools.test.yaml")]
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "dashboards/tidegate.json").read_text())
 
 METRICS = {
@@ -50,6 +50,19 @@ METRICS = {
     "tidegate_degraded_total": {"what"},
     "tidegate_unpriced_total": {"model", "provider"},
     "tidegate_rejected_connections_total": {"why"},
+    "tidegate_endpoints": {"provider"},
+    "tidegate_endpoint_in_flight": {"provider", "endpoint"},
+    "tidegate_endpoint_tokens_in_flight": {"provider", "endpoint"},
+    "tidegate_endpoint_expected_ttft_seconds": {"provider", "endpoint"},
+    "tidegate_endpoint_well": {"provider", "endpoint"},
+    "tidegate_endpoint_draining": {"provider", "endpoint"},
+    "tidegate_endpoint_waiting": {"provider", "endpoint"},
+    "tidegate_endpoint_running": {"provider", "endpoint"},
+    "tidegate_endpoint_kv_share": {"provider", "endpoint"},
+    "tidegate_endpoint_reading_age_seconds": {"provider", "endpoint"},
+    "tidegate_engine_metric_missing": {"provider", "name"},
+    "tidegate_scrapes_failed_total": {"provider"},
+    "tidegate_lookups_failed_total": {"provider"},
 }
 """Every metric that rules and panels may ask for, with its labels; `instance` and `job` come from Prometheus."""
 SCRAPED = {"instance", "job"}
@@ -225,7 +238,7 @@ def exported() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for name, collector in Metrics().registry._names_to_collectors.items():
         found[name] = set(getattr(collector, "_labelnames", ()))
-    return found | {name: {label} for name, label in LABELS.items()}
+    return found | {name: {label} if isinstance(label, str) else set(label) for name, label in LABELS.items()}
 
 
 def test_every_metric_is_exported_with_its_labels() -> None:
