@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.dialogue.test_admission import ACCESS, make_keys
 from tests.fixtures.gateway import Converse, Talk
 from tests.fixtures.keeper import Keeper
 from tests.fixtures.raw_client import Left, RawClient, post, until
+from tests.fixtures.upstream_server import whole
 
 MODELS = {"hear": {"targets": [{"provider": "keep", "model": "hear-upstream"}], "price": {"input": 1.0, "output": 2.0}}}
 RELAY = {"files": "keep", "uploads": "keep", "batches": "keep"}
@@ -324,6 +326,70 @@ async def test_usage_of_streamed_sound(talk: Converse, keeper: Keeper) -> None:
         receipt = await t.receipt()
         assert receipt.usage is not None
         assert receipt.usage.output_tokens == 30
+
+
+async def test_a_small_form_is_sent_again_and_a_large_one_is_not(talk: Converse, keeper: Keeper) -> None:
+    """What was held whole goes to the next target; what has gone by cannot, and its failure is told."""
+    targets = [{"provider": "keep", "model": name, "weight": weight} for name, weight in (("one", 1), ("two", 0))]
+    async with talk(**sections(keeper, models={"hear": {"targets": targets}})) as t:
+        for size, status, models in ((1000, 200, ["two"]), (3_000_000, 503, [])):
+            keeper.refuses = 1
+            keeper.forms.clear()
+            parts = [("model", (None, "hear")), ("file", ("a", b"x" * size))]
+            reply = await t.http.post("/v1/audio/transcriptions", files=parts)
+            assert (reply.status_code == 200) is (status == 200), reply.content
+            assert [fields["model"][1].decode() for fields in keeper.forms] == models
+            assert len((await t.receipt()).attempts) == (2 if status == 200 else 1)
+
+
+async def test_nothing_that_is_made_is_made_twice(talk: Converse, keeper: Keeper) -> None:
+    """A file, an upload or a batch is asked for once, however it fails; what is only read is asked for again."""
+    async with talk(**sections(keeper)) as t:
+        made = await sdk(t).files.create(file=("f", b"{}"), purpose="batch")
+        await t.receipt()
+        for path, given, calls in (
+            ("/v1/files", {"files": {"file": ("f", b"{}")}}, 1),
+            ("/v1/uploads", {"json": {"purpose": "batch", "filename": "f", "bytes": 1, "mime_type": "a/b"}}, 1),
+            (f"/v1/files/{made.id}", {}, 2),
+        ):
+            keeper.refuses = calls
+            reply = await t.http.request("POST" if given else "GET", path, **given)
+            assert reply.status_code == 502
+            assert len((await t.receipt()).attempts) == calls
+
+
+async def test_an_answer_before_the_body_is_whole_is_heard(talk: Converse) -> None:
+    """A provider that refuses a file from its head alone is not sent the rest of it."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(whole(b'{"error": {"message": "too large for us"}}', "413 Content Too Large"))
+        await writer.drain()
+        while await reader.read(65536):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with (
+        server,
+        talk(providers={"keep": {"type": "openai-compatible", "base_url": url}}, relay=RELAY) as t,
+        Left(t),
+    ):
+        reply = await t.http.post("/v1/files", files={"file": ("f", b"x" * 20_000_000)})
+        assert (reply.status_code, reply.json()["error"]["message"]) == (413, "too large for us")
+
+
+async def test_pictures(talk: Converse, keeper: Keeper) -> None:
+    """A change of a picture is a form with a model, like a sound's."""
+    async with talk(**sections(keeper)) as t:
+        made = await sdk(t).images.edit(model="hear", image=("a.png", b"\x89PNG"), prompt="a hat")
+        assert made.data is not None
+        assert made.data[0].b64_json == "AA=="
+        assert keeper.forms[0]["model"][1] == b"hear-upstream"
+        receipt = await t.receipt()
+        page = (await t.http.get("/metrics")).text
+        assert f'tidegate_relayed_bytes_total{{direction="in",operation="image_edits"}} {receipt.bytes_in}.0' in page
 
 
 # --- checks, limits, and what is not configured
