@@ -37,7 +37,10 @@ def record_routes(recent: Recent, allowed: Callable[[Mapping[str, str]], bool]) 
 def record_of(receipt: Receipt, rating: Rating | None = None) -> bytes:
     """As JSON, field by field. Of usages only the counts: the upstream's own object may hold anything. `feedback`: what the
     asker thought of the answer, if it said."""
-    attempts = tuple(msgspec.structs.replace(call, usage=_counts(call.usage)) for call in receipt.attempts)
+    attempts = tuple(
+        msgspec.structs.replace(call, usage=_counts(call.usage), estimated=_counts(call.estimated))
+        for call in receipt.attempts
+    )
     told = msgspec.structs.replace(receipt, attempts=attempts, usage=_counts(receipt.usage))
     if rating is None:
         return msgspec.json.encode(told)

@@ -126,6 +126,8 @@ def _attempt(at: int, call: Attempt) -> list[str]:
     result += ["originals sent to internal target"] * call.revealed
     result.append(_tokens(call.usage))
     result.append(_usd(call.cost_usd))
+    if call.estimated is not None:
+        result.append(f"given up before it told: {_tokens(call.estimated)}, {_usd(call.estimated_usd)}")
     return [
         f"{at}. {call.provider} / {call.model}{where}: {WHY.get(call.why, call.why)}{cause}",
         f"   {_span(call.start, call.end)}  {', '.join(result)}",
@@ -159,7 +161,8 @@ def _took(receipt: Receipt) -> str:
 def _cost(receipt: Receipt) -> str:
     saved = f", {_usd(receipt.saved_usd)} saved by the cache" if receipt.saved_usd is not None else ""
     would = f", {_usd(receipt.baseline_usd)} of the baseline model" if receipt.baseline_usd is not None else ""
-    return f"{_usd(receipt.cost_usd)} for {_tokens(receipt.usage)}{saved}{would}"
+    more = f", and {_usd(receipt.estimated_usd)} by estimate" if receipt.estimated_usd is not None else ""
+    return f"{_usd(receipt.cost_usd)} for {_tokens(receipt.usage)}{more}{saved}{would}"
 
 
 def _tokens(usage: Usage | None) -> str:

@@ -151,6 +151,8 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     """The alias whose target answered."""
     usage: Usage | None = None
     cost_usd: float | None = None
+    estimated_usd: float | None = None
+    """A guess at what more was spent, on calls that were given up."""
     saved_usd: float | None = None
     """What a cached answer would have cost."""
     ttft: int | None = None

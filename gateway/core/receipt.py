@@ -54,6 +54,10 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """Of `usage`; None when that or the price is not known. A cancelled attempt may have cost more."""
     revealed: bool = False
     """It was sent originals of what is masked everywhere else; only a target with `trust: internal` may be."""
+    estimated: Usage | None = None
+    """A guess at what it used beyond `usage`, where it was given up before it told all. Never counted as measured."""
+    estimated_usd: float | None = None
+    """What that would cost; no part of `cost_usd`."""
     cause: str = ""
     """What made it: how the call before ended and where, or how long it had said nothing. Fixed words and names only."""
     picked: str = ""
@@ -103,6 +107,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     charges: tuple[str, ...] = ()
     """Token counters that this exchange is charged to."""
     cost_usd: float | None = None
+    estimated_usd: float | None = None
+    """A guess at what the calls cost that were given up before they told; no part of `cost_usd`."""
     saved_usd: float | None = None
     """What a cached answer would have cost."""
     baseline_usd: float | None = None

@@ -112,6 +112,8 @@ def told(exchange: Exchange, *, answered: bool = True) -> Headers:
     add(("x-tidegate-overhead-ms", f"{(exchange.elapsed() - exchange.waited) / 1e6:.2f}"))
     if exchange.cost_usd is not None and answered:
         add(("x-tidegate-cost-usd", f"{exchange.cost_usd:.8f}"))
+    if exchange.estimated_usd is not None and answered:
+        add(("x-tidegate-cost-estimated-usd", f"{exchange.estimated_usd:.8f}"))
     if exchange.degraded:
         add(("x-tidegate-degraded", ",".join(dict.fromkeys(exchange.degraded))))
     if exchange.warnings:

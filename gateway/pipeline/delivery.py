@@ -71,6 +71,7 @@ class Delivery:
         """Everything that came, until something of it is out."""
         self._content = False
         self.seen = seen or Seen(self._exchange.clock.now)
+        self.seen.again()
         self.blocked: Blocked | None = None
         self.done = False
         self.sent = False

@@ -41,6 +41,7 @@ def receipt_of(exchange: Exchange, outcome: Outcome, error: str, status: int) ->
         usage=exchange.usage,
         charges=tuple(exchange.charges),
         cost_usd=exchange.cost_usd,
+        estimated_usd=exchange.estimated_usd,
         saved_usd=exchange.saved_usd,
         baseline_usd=exchange.baseline_usd,
         bytes_in=exchange.bytes_in,

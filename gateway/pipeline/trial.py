@@ -17,6 +17,7 @@ from gateway.core.ports import Reply, Upstream
 from gateway.core.receipt import Attempt
 from gateway.core.request import Request
 from gateway.core.reveal import REVEAL
+from gateway.pipeline.estimating import estimated
 from gateway.pipeline.seen import CONTENT, Seen
 
 CONTENT_FILTER = "content_filter"
@@ -151,6 +152,8 @@ class Trial:
         self.recorded = True
         exchange, reply, fault, seen = self._exchange, self._reply, self.fault, self.seen
         first = seen.first_content
+        sent, answered = bool(self._endpoint), reply is not None
+        guess = estimated(self._request, seen, outcome, fault, sent=sent, answered=answered)
         exchange.attempts.append(
             Attempt(
                 provider=self.target.provider,
@@ -171,10 +174,13 @@ class Trial:
                 response_model=seen.response_model,
                 response_id=seen.response_id,
                 cost_usd=self._cost(seen.usage, self.target),
+                estimated=guess,
+                estimated_usd=self._cost(guess, self.target),
                 revealed=self.revealed,
             )
         )
         exchange.cost_usd = spent(attempt.cost_usd for attempt in exchange.attempts)
+        exchange.estimated_usd = spent(attempt.estimated_usd for attempt in exchange.attempts)
 
     async def close(self) -> None:
         if self._reply is not None:

@@ -58,6 +58,7 @@ class Metrics:
         self._overhead = histogram("tidegate_overhead_seconds", "Time not spent waiting upstream.", _OVERHEAD, "route")
         self._tokens = counter("tidegate_tokens", "Tokens used upstream.", "model", "provider", "kind")
         self._cost = counter("tidegate_cost_usd", "Spend, by price table.", "model", "provider")
+        self._guessed = counter("tidegate_cost_estimated_usd", "Guess at what given-up calls cost.", "model", "provider")
         self._unpriced = counter("tidegate_unpriced", "Calls whose price is not known.", "model", "provider")
         self._reasons = counter("tidegate_cache_reasons", "Why no cache answered.", "route", "reason")
         self._cache = counter("tidegate_cache_lookups", "Cache look-ups.", "route", "tier", "result")
@@ -125,6 +126,8 @@ class Metrics:
         for attempt in receipt.attempts:
             provider, usage = attempt.provider, attempt.usage
             self._attempts[provider, attempt.outcome].inc()
+            if attempt.estimated_usd is not None:
+                self._guessed[model, provider].inc(max(0.0, attempt.estimated_usd))
             if usage is None:
                 continue
             self._tokens[model, provider, "input"].inc(max(0, usage.input_tokens))

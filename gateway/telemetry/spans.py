@@ -135,6 +135,10 @@ class SpanMaker:
             (names.GUARDRAILS, tuple(verdict.header for verdict in receipt.verdicts)),
             (names.OVERHEAD_MS, receipt.overhead / 1e6 if receipt.overhead is not None else None),
             (names.COST_USD, receipt.cost_usd),
+            (names.ESTIMATED_USD, receipt.estimated_usd),
+            (names.QUEUED_MS, receipt.queued / 1e6 if receipt.queued else None),
+            (names.PRIORITY, receipt.priority if receipt.queued else None),
+            (names.BEATS, receipt.beats or None),
             (names.DEGRADED, receipt.degraded),
             (names.HELD_CHARS, receipt.held_chars or None),
             (names.HELD_MS, receipt.held / 1e6 if receipt.held else None),
@@ -167,7 +171,15 @@ class SpanMaker:
             (names.TIME_TO_FIRST_CHUNK, attempt.ttft / 1e9 if attempt.ttft is not None else None),
             (names.ATTEMPT_COST_USD, attempt.cost_usd),
             (names.ATTEMPT_REVEALED, attempt.revealed or None),
+            (names.ATTEMPT_CAUSE, attempt.cause),
         ]
+        guess = attempt.estimated
+        if guess is not None:
+            own += (
+                (names.ATTEMPT_ESTIMATED_INPUT, guess.input_tokens),
+                (names.ATTEMPT_ESTIMATED_OUTPUT, guess.output_tokens),
+                (names.ATTEMPT_ESTIMATED_USD, attempt.estimated_usd),
+            )
         usage = attempt.usage
         if usage is not None:
             own += (

@@ -45,10 +45,11 @@ class Script:
         traceparent: str,
         headers: Mapping[str, str],
         affinity: str = "",
+        tenant: str = "",
         turn: int = 0,
-        chose: Callable[[str], None] = lambda _label: None,
+        chose: Callable[[str, str], None] = lambda _label, _why: None,
     ) -> Script:
-        chose("h:1")
+        chose("h:1", "")
         await self._turns()
         if self.end == "refuse":
             raise UpstreamRejected("no")
