@@ -1,6 +1,6 @@
 """AWS Signature Version 4, for one request with a body: pure, no clock and no environment.
 
-Our own, rather than botocore's signer: that comes with 25 MB of service descriptions and a request class of its own, and
+Our own, rather than botocore's signer: that comes with 30 MB of service descriptions and a request class of its own, and
 this is one page of hashing. Held to AWS's published examples by tests.
 Source: AWS IAM user guide, "Create a signed AWS API request".
 """
