@@ -64,8 +64,7 @@ _FILING = msgspec.json.Decoder(Filing).decode
 
 def pipeline(admit: Decider, caches: Mapping[str, ToolCache]) -> Pipeline:
     """What a request goes through. `caches` by namespace; each is a route of its own in receipts and metrics."""
-    line = unrouted(admit, _Receive(caches), _Answer(caches))
-    return Pipeline(line.head, {owner_name(namespace): line.lanes[""] for namespace in caches})
+    return unrouted(admit, _Receive(caches), _Answer(caches), map(owner_name, caches))
 
 
 class _Receive:

@@ -6,7 +6,7 @@ here, at start.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -71,11 +71,12 @@ def build(common: Common, routes: Mapping[str, RouteParts]) -> Pipeline:
     return Pipeline(head, lanes)
 
 
-def unrouted(admit: Decider, receive: Decider, answer: Decider) -> Pipeline:
-    """For what belongs to no route and calls no model. Raises ValueError if a note would be missing."""
+def unrouted(admit: Decider, receive: Decider, answer: Decider, names: Iterable[str] = ("",)) -> Pipeline:
+    """For what belongs to no route of the configuration and calls no model; `names` stand for routes in receipts. Raises
+    ValueError if a note would be missing."""
     head = (admit, receive)
     _check_notes("", [*head, answer])
-    return Pipeline(head, {"": Lane((answer,), ())})
+    return Pipeline(head, {name: Lane((answer,), ()) for name in names})
 
 
 def _lane(name: str, head: Sequence[Decider], parts: RouteParts) -> Lane:

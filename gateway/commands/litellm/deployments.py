@@ -54,6 +54,7 @@ class Prefix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     key: str | None = None
     path: str = ""
     parts: list[str] = []
+    google: bool = False
 
 
 class Deployment(msgspec.Struct, kw_only=True):
@@ -102,7 +103,7 @@ def deployment(entry: Section, secrets: Secrets) -> Deployment | None:
     if "@" in urlsplit(url).netloc:
         params.say("api_base", "holds a credential, which no address of ours may: put it into `api_key` or `headers`")
         url = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
-    if prefix.type == "vertex" and "google" not in provider:
+    if prefix.google and "google" not in provider:
         provider["google"] = {"credentials": "${VERTEX_CREDENTIALS}"}
         params.say("vertex_credentials", "absent: put the service account's JSON into the variable VERTEX_CREDENTIALS")
     made = Deployment(
