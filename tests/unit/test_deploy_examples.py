@@ -52,13 +52,14 @@ def load(example: Path, place: Path, environment: Mapping[str, str] = ENVIRONMEN
 
 
 def test_there_is_one_for_each_way_of_running_it() -> None:
-    """Laptop, Compose and Kubernetes; the last is the very file that the ConfigMap is made of."""
+    """Laptop, Compose, Kubernetes and a pool of GPUs; that of Kubernetes is the very file that the ConfigMap is made of."""
     assert [path.name for path in EXAMPLES] == [
         "tidegate.compose.yaml",
+        "tidegate.gpu-pool.yaml",
         "tidegate.kubernetes.yaml",
         "tidegate.laptop.yaml",
     ]
-    assert EXAMPLES[1].resolve() == DEPLOY / "kustomize/base/tidegate.yaml"
+    assert EXAMPLES[2].resolve() == DEPLOY / "kustomize/base/tidegate.yaml"
 
 
 @each
@@ -110,9 +111,9 @@ def test_every_model_has_a_price(example: Path, tmp_path: Path) -> None:
     [
         (EXAMPLES[0], "OPENAI_API_KEY", "providers.openai.api_key"),
         (EXAMPLES[0], "TIDEGATE_SECRET", "server.secret"),
-        (EXAMPLES[1], "TIDEGATE_SECRET", "server.secret"),
-        (EXAMPLES[1], "REDIS_URL", "redis"),
-        (EXAMPLES[1], "QDRANT_URL", "qdrant"),
+        (EXAMPLES[2], "TIDEGATE_SECRET", "server.secret"),
+        (EXAMPLES[2], "REDIS_URL", "redis"),
+        (EXAMPLES[2], "QDRANT_URL", "qdrant"),
     ],
 )
 def test_a_missing_variable_stops_the_start_and_is_named(
