@@ -21,17 +21,22 @@ def open_places(url: str) -> list[str]:
 
 
 class Paths:
-    """The path of each operation below the base URL: the profile's, else the dialect's own."""
+    """The path of each operation below the base URL: the profile's, else the dialect's own. A key such as `chat_stream` is
+    for the streams of that operation, where they have a path of their own."""
 
     def __init__(self, paths: Mapping[str, str], query: Mapping[str, str]) -> None:
         self._paths = dict(paths)
         self._query = urlencode(query)
 
-    def of(self, operation: str, model: str, own: str) -> str:
+    def of(self, operation: str, model: str, own: str, stream: bool = False) -> str:
         """`own`: what the dialect said. `model`: what the provider calls the model."""
-        path = self._paths.get(operation, own) if self._paths else own
+        path = own
+        if self._paths:
+            path = self._paths.get(operation, own)
+            if stream:
+                path = self._paths.get(f"{operation}_stream", path)
         if MODEL in path:
-            path = path.replace(MODEL, quote(model, safe=""))
+            path = path.replace(MODEL, quote(model, safe="@"))
         if self._query:
             path = f"{path}{'&' if '?' in path else '?'}{self._query}"
         return path

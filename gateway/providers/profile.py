@@ -74,7 +74,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     operations: tuple[Operation, ...] = ("chat",)
     """What it can be asked; anything else is refused before it is called."""
     paths: dict[str, str] = {}
-    """Operation to path below the base URL, where it is not the dialect's own. `{model}` in it is the model's name."""
+    """Operation to path below the base URL, where it is not the dialect's own. `{model}` in it is the model's name;
+    `chat_stream` is for streams, where they have another path."""
     query: dict[str, str] = {}
     """Query parameters of every call, such as Azure's `api-version`."""
     params: Params = Params()

@@ -87,7 +87,7 @@ class HttpUpstream:
         if request.operation in COUNTS and request.operation not in self._profile.operations:
             return CountedHere(request)
         call = self._call(request, target)
-        path = self._paths.of(request.operation, target.model, call.path)
+        path = self._paths.of(request.operation, target.model, call.path, call.stream)
         sent = self._headers(call, traceparent, headers)
         several = len(self.endpoints.all) > 1
         asked = self._ask(request, target, affinity, tenant, turn) if several else NOTHING

@@ -69,7 +69,7 @@ USER = "tidegate.user"
 OPERATIONS = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
 PROVIDERS = {
     "azure": "azure.ai.openai", "azure-deployments": "azure.ai.openai", "bedrock": "aws.bedrock", "gemini": "gcp.gemini",
-    "mistral": "mistral_ai", "vertex": "gcp.vertex_ai", "xai": "x_ai",
+    "mistral": "mistral_ai", "vertex": "gcp.vertex_ai", "vertex-anthropic": "gcp.vertex_ai", "xai": "x_ai",
 }  # fmt: skip
 """Types of providers whose well-known name in the conventions is another than ours. A type without a well-known name
 (vllm, llama-cpp ...) is told as it stands, which the conventions allow."""

@@ -14,7 +14,7 @@ from gateway.providers.profile import Profile, merge
 
 KINDS = (
     "anthropic azure azure-deployments bedrock cohere deepseek gemini groq llama-cpp mistral ollama openai "
-    "openai-compatible openrouter sglang tgi together trtllm vertex vllm xai"
+    "openai-compatible openrouter sglang tgi together trtllm vertex vertex-anthropic vllm xai"
 )
 PLACES = {"region": "eu-west-1", "location": "europe-west4", "project": "acme-ai"}
 
