@@ -4,7 +4,7 @@ import { createAnthropic } from "@ai-sdk/anthropic";
 import { createGoogleGenerativeAI } from "@ai-sdk/google";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { Output, embedMany, generateText, jsonSchema, streamText, tool } from "ai";
+import { Output, embedMany, generateObject, generateText, jsonSchema, streamObject, streamText, tool } from "ai";
 import { PERSON, drive } from "./driving.mjs";
 
 globalThis.AI_SDK_LOG_WARNINGS = false;
@@ -58,13 +58,34 @@ async function answered(model, job, messages, more = {}) {
   return job.stream ? streamed(given) : { made: await generateText(given), pieces: 1 };
 }
 
-const asked = (job) => [{ role: "user", content: job.prompt }];
+function asked(job) {
+  const content = [{ type: "text", text: job.prompt }];
+  if (job.image) content.push({ type: "file", mediaType: "image/png", data: job.image });
+  return [{ role: "user", content }];
+}
 
 function told(made) {
   const calls = made.toolCalls.map((call) => ({ id: call.toolCallId, name: call.toolName, args: call.input }));
   const { inputTokens: input, outputTokens: output, inputTokenDetails: detail } = made.usage;
   const usage = { input, output, cached: detail?.cacheReadTokens };
-  return { text: made.text, finish: made.finishReason, calls, usage, reasoning: made.reasoningText };
+  const { text, finishReason: finish, reasoningText: reasoning } = made;
+  return { text, finish, calls, usage, reasoning, model: made.response.modelId };
+}
+
+// The older way to an object.
+async function generated(model, job) {
+  const given = {
+    model: model(job),
+    schema: jsonSchema(PERSON),
+    messages: asked(job),
+    maxRetries: 0,
+    maxOutputTokens: 200,
+  };
+  if (!job.stream) return (await generateObject(given)).object;
+  const result = streamObject(given);
+  let last;
+  for await (const part of result.partialObjectStream) last = part; // the object is made as the stream is read
+  return last;
 }
 
 function kit(model) {
@@ -89,7 +110,7 @@ function kit(model) {
     async object(job) {
       const output = Output.object({ schema: jsonSchema(PERSON) });
       const { made } = await answered(model, job, asked(job), { output, maxOutputTokens: 200 });
-      return { value: made.output };
+      return { value: made.output, again: await generated(model, job) };
     },
   };
 }

@@ -13,7 +13,11 @@ function client(job) {
 }
 
 function asked(job) {
-  return [{ role: "user", content: job.prompt }];
+  const content = [{ type: "text", text: job.prompt }];
+  if (job.image) {
+    content.push({ type: "image", source: { type: "base64", media_type: "image/png", data: job.image } });
+  }
+  return [{ role: "user", content }];
 }
 
 async function message(job, messages, more = {}) {
@@ -40,7 +44,7 @@ function told(made) {
   const text = made.content.map((block) => block.text ?? "").join("");
   const { input_tokens: input, output_tokens: output, cache_read_input_tokens: cached } = made.usage;
   const reasoning = made.content.map((block) => block.thinking ?? "").join("");
-  return { text, finish: made.stop_reason, calls, usage: { input, output, cached }, reasoning };
+  return { text, finish: made.stop_reason, calls, usage: { input, output, cached }, reasoning, model: made.model };
 }
 
 async function chat(job) {

@@ -11,7 +11,12 @@ function client(job) {
   });
 }
 
-const asked = (job) => [{ role: "user", parts: [{ text: job.prompt }] }];
+function asked(job) {
+  const parts = [{ text: job.prompt }];
+  if (job.image) parts.push({ inlineData: { mimeType: "image/png", data: job.image } });
+  return [{ role: "user", parts }];
+}
+
 // No candidates, or one without content: blocked, or the usage alone.
 const partsOf = (chunk) => chunk.candidates?.[0]?.content?.parts ?? [];
 const textOf = (chunk, thought) =>
@@ -57,6 +62,7 @@ function told(chunks) {
       cached: usage.cachedContentTokenCount,
     },
     reasoning: chunks.map((chunk) => textOf(chunk, true)).join(""),
+    model: chunks.at(-1).modelVersion,
   };
 }
 

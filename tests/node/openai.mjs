@@ -14,7 +14,12 @@ function client(job) {
 
 function asked(job) {
   const system = job.system ? [{ role: "system", content: job.system }] : [];
-  return [...system, { role: "user", content: job.prompt }];
+  let content = job.prompt;
+  if (job.image) {
+    const picture = { type: "image_url", image_url: { url: `data:image/png;base64,${job.image}` } };
+    content = [{ type: "text", text: content }, picture];
+  }
+  return [...system, { role: "user", content }];
 }
 
 function usageOf(usage, before, after, details) {
@@ -30,7 +35,7 @@ function told(made) {
   }));
   const usage = usageOf(made.usage, "prompt_tokens", "completion_tokens", "prompt_tokens_details");
   const reasoning = choice.message.reasoning_content;
-  return { text: choice.message.content, finish: choice.finish_reason, calls, usage, reasoning };
+  return { text: choice.message.content, finish: choice.finish_reason, calls, usage, reasoning, model: made.model };
 }
 
 async function completion(job, messages, more = {}) {
@@ -99,11 +104,17 @@ function responseTold(made) {
   const finish = made.incomplete_details?.reason ?? made.status;
   const usage = usageOf(made.usage, "input_tokens", "output_tokens", "input_tokens_details");
   const thoughts = made.output.filter((item) => item.type === "reasoning").flatMap((item) => item.content ?? item.summary);
-  return { text: made.output_text, finish, calls, usage, reasoning: thoughts.map((part) => part.text).join("") };
+  const reasoning = thoughts.map((part) => part.text).join("");
+  return { text: made.output_text, finish, calls, usage, reasoning, model: made.model };
 }
 
 async function respond(job) {
-  const { made, pieces } = await response(job, [{ role: "user", content: job.prompt }]);
+  let content = job.prompt;
+  if (job.image) {
+    const picture = { type: "input_image", detail: "auto", image_url: `data:image/png;base64,${job.image}` };
+    content = [{ type: "input_text", text: content }, picture];
+  }
+  const { made, pieces } = await response(job, [{ role: "user", content }]);
   return { ...responseTold(made), pieces };
 }
 

@@ -24,7 +24,11 @@ def client(job: Job) -> anthropic.Anthropic:
 
 
 def asked(job: Job) -> list[Any]:
-    return [{"role": "user", "content": job["prompt"]}]
+    content: Any = [{"type": "text", "text": job["prompt"]}]
+    if job.get("image"):
+        source = {"type": "base64", "media_type": "image/png", "data": job["image"]}
+        content.append({"type": "image", "source": source})
+    return [{"role": "user", "content": content}]
 
 
 def message(job: Job, said: list[Any]) -> tuple[Any, int]:
@@ -55,7 +59,14 @@ def told(made: Any) -> Saw:
         "cached": made.usage.cache_read_input_tokens,
     }
     thoughts = [block.thinking for block in made.content if block.type == "thinking"]
-    return {"text": text, "finish": made.stop_reason, "calls": calls, "usage": usage, "reasoning": "".join(thoughts)}
+    return {
+        "text": text,
+        "finish": made.stop_reason,
+        "calls": calls,
+        "usage": usage,
+        "reasoning": "".join(thoughts),
+        "model": made.model,
+    }
 
 
 def chat(job: Job) -> Saw:

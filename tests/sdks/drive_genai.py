@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from functools import cache
 from typing import Any
 
@@ -28,7 +29,10 @@ def client(job: Job) -> genai.Client:
 
 
 def asked(job: Job) -> list[types.Content]:
-    return [types.Content(role="user", parts=[types.Part(text=job["prompt"])])]
+    parts = [types.Part(text=job["prompt"])]
+    if job.get("image"):
+        parts.append(types.Part.from_bytes(data=b64decode(job["image"]), mime_type="image/png"))
+    return [types.Content(role="user", parts=parts)]
 
 
 def generated(job: Job, contents: list[types.Content], **more: Any) -> tuple[list[Any], int]:
@@ -77,6 +81,7 @@ def told(chunks: list[Any]) -> Saw:
             "cached": usage.cached_content_token_count,
         },
         "reasoning": "".join(texts(chunk, thought=True) for chunk in chunks),
+        "model": chunks[-1].model_version,
     }
 
 

@@ -54,7 +54,10 @@ def chat_anthropic(job: Job) -> ChatAnthropic:
 
 def asked(job: Job) -> list[Any]:
     system = [SystemMessage(job["system"])] if job.get("system") else []
-    return [*system, HumanMessage(job["prompt"])]
+    content: list[Any] = [{"type": "text", "text": job["prompt"]}]
+    if job.get("image"):
+        content.append({"type": "image", "base64": job["image"], "mime_type": "image/png"})
+    return [*system, HumanMessage(content)]
 
 
 def answered(make: Make, job: Job, messages: list[Any]) -> tuple[Any, int]:
@@ -89,6 +92,7 @@ def told(made: Any) -> Saw:
         "reasoning": "".join(
             block.get("reasoning", "") for block in made.content_blocks if block["type"] == "reasoning"
         ),
+        "model": facts.get("model_name"),
     }
 
 

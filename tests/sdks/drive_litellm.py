@@ -28,7 +28,11 @@ def options(prefix: str, job: Job) -> dict[str, Any]:
 
 def asked(job: Job) -> list[Any]:
     system = [{"role": "system", "content": job["system"]}] if job.get("system") else []
-    return [*system, {"role": "user", "content": job["prompt"]}]
+    content: Any = job["prompt"]
+    if job.get("image"):
+        picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{job['image']}"}}
+        content = [{"type": "text", "text": content}, picture]
+    return [*system, {"role": "user", "content": content}]
 
 
 def completion(prefix: str, job: Job, messages: list[Any], **more: Any) -> tuple[Any, int]:
@@ -62,6 +66,7 @@ def told(made: Any) -> Saw:
         "calls": calls,
         "usage": usage,
         "reasoning": getattr(choice.message, "reasoning_content", None),
+        "model": made.model,
     }
 
 

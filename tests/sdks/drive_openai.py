@@ -26,7 +26,11 @@ def client(job: Job) -> openai.OpenAI:
 
 def messages(job: Job) -> list[Any]:
     system = [{"role": "system", "content": job["system"]}] if job.get("system") else []
-    return [*system, {"role": "user", "content": job["prompt"]}]
+    content: Any = job["prompt"]
+    if job.get("image"):
+        picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{job['image']}"}}
+        content = [{"type": "text", "text": content}, picture]
+    return [*system, {"role": "user", "content": content}]
 
 
 def options(job: Job) -> dict[str, Any]:
@@ -56,6 +60,7 @@ def told(completion: Any) -> Saw:
         "calls": calls,
         "usage": usage,
         "reasoning": getattr(choice.message, "reasoning_content", None),
+        "model": completion.model,
     }
 
 
@@ -135,11 +140,16 @@ def response_told(made: Any) -> Saw:
         "calls": calls,
         "usage": usage,
         "reasoning": "".join(thoughts),
+        "model": made.model,
     }
 
 
 def respond(job: Job) -> Saw:
-    made, pieces = response(job, [{"role": "user", "content": job["prompt"]}])
+    content: Any = job["prompt"]
+    if job.get("image"):
+        picture = {"type": "input_image", "detail": "auto", "image_url": f"data:image/png;base64,{job['image']}"}
+        content = [{"type": "input_text", "text": content}, picture]
+    made, pieces = response(job, [{"role": "user", "content": content}])
     return {**response_told(made), "pieces": pieces}
 
 
