@@ -133,6 +133,7 @@ class Gateway:
         post = Poster(self._http)
         self.desk = Desk(config.handoffs, post, lost=self._handover_lost)
         dispatcher = Dispatcher(self.upstreams)
+        self.shadows = parts.shadows(config, dispatcher, self.aftermath, self._crashed)
         tools = parts.tools(
             config,
             self._dialects,
@@ -163,6 +164,7 @@ class Gateway:
             tools.stats,
             self.encoders.remote,
             dispatcher.gates,
+            self.shadows,
         )
         self._learning = Learning(router.late)
         self._doors = Doors(keys, configuration.served(config))
@@ -279,6 +281,7 @@ class Gateway:
     async def stop(self) -> None:
         """Records what is queued, then lets go of everything."""
         await self._learning.close()
+        await self.shadows.close()
         await self.aftermath.close()
         await self.desk.close()
         await self.pools.stop()

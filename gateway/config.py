@@ -22,7 +22,7 @@ from gateway.configuring.document import filled, parse
 from gateway.configuring.problems import ConfigError, Problem, did_you_mean
 from gateway.configuring.schema import schema_of
 from gateway.configuring.server import ServerConfig
-from gateway.core.receipt import JUDGE
+from gateway.core.receipt import OWN_ROUTES
 from gateway.core.request import Operation
 from gateway.dialects.registry import upstream_dialects
 from gateway.embedding.config import EmbeddingConfig
@@ -209,8 +209,8 @@ def _keys(name: str, base: Path) -> Iterator[tuple[str, str]]:
 
 def _judges(config: Config) -> Iterator[tuple[str, str]]:
     """Models that checks ask. No check runs on what they are asked, so none can ask itself in a circle."""
-    if JUDGE in config.routes:
-        yield f"routes.{JUDGE}", "the name is kept for the questions that checks put to models; choose another"
+    for own in OWN_ROUTES & config.routes.keys():
+        yield f"routes.{own}", "the name is kept for the gateway's own questions to models; choose another"
     for name, check in config.guardrails.items():
         if check.judge is not None and check.judge.model not in config.models:
             asked = check.judge.model

@@ -29,12 +29,14 @@ from gateway.encoders import Encoders
 from gateway.http import moderations as moderating
 from gateway.http import tool_caches
 from gateway.pipeline.aftermath import Aftermath
+from gateway.pipeline.alone import Alone
 from gateway.pipeline.beside import Verdict
 from gateway.pipeline.build import Common, Pipeline, RouteParts
 from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.judging import RouteJudge
 from gateway.pipeline.pinning import Pin, Pins
 from gateway.pipeline.receive import Receive
+from gateway.pipeline.shadowing import Shadows
 from gateway.providers.build import plans as build_plans
 from gateway.providers.upstream import HttpUpstream
 from gateway.providers.watch import Pools
@@ -125,6 +127,16 @@ def moderations(
 def tool_caching(keys: Authenticator, limits: Limiter, concurrency: Concurrency, made: Caches) -> Pipeline:
     """What a lookup or a store of an application's own values goes through."""
     return tool_caches.pipeline(Door(Admit(keys, limits), concurrency), made.tools)
+
+
+def shadows(
+    config: Config, dispatcher: Dispatcher, aftermath: Aftermath, crashed: Callable[[Exchange, BaseException], None]
+) -> Shadows:
+    """Copies of requests for other models; `dispatcher` tells of what was answered."""
+    plans = Plans(build_plans(config.models, config.providers))
+    made = Shadows(Alone(dispatcher, aftermath, cost=target_cost, crashed=crashed), plans.get)
+    dispatcher.shadow = made.cast
+    return made
 
 
 def tools(

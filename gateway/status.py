@@ -10,6 +10,7 @@ from gateway.core.ports import Limiter
 from gateway.handover.desk import Desk
 from gateway.pipeline.aftermath import Aftermath
 from gateway.pipeline.places import Gates
+from gateway.pipeline.shadowing import Shadows
 from gateway.pipeline.spine import Spine
 from gateway.providers import watch_rows
 from gateway.providers.watch import Pools
@@ -32,6 +33,7 @@ LABELS: dict[str, str | tuple[str, ...]] = {
     "tidegate_semantic_unclear_total": "route",
     "tidegate_guardrail_entries": "check",
     "tidegate_queue_depth": "model",
+    "tidegate_shadows_total": "outcome",
     "tidegate_queue_running": "model",
     "tidegate_queue_refused_total": ("model", "why"),
     **watch_rows.LABELS,
@@ -58,10 +60,12 @@ class Status:
         checks: Callable[[], Stats],
         embed: RemoteEmbed | None = None,
         gates: Gates | None = None,
+        shadows: Shadows | None = None,
     ) -> None:
         """`checks`: `entries` and `breaker_open` of the guardrails, by name. `embed`: the provider that embeds, if any.
         `gates`: of the models that serve so many at once."""
         self._gates = gates
+        self._shadows = shadows
         self._embed = embed
         self._pools = pools
         self._traces = traces
@@ -93,12 +97,17 @@ class Status:
     def readings(self) -> Mapping[str, Mapping[Any, float]]:
         return self._pools.readings() | self._queues() | self._counted()
 
+    def _shadowed(self) -> dict[Any, float]:
+        shadows = self._shadows
+        return {} if shadows is None else {"made": float(shadows.made), "dropped": float(shadows.dropped)}
+
     def _queues(self) -> dict[str, dict[Any, float]]:
         """Of models with a bound that have been asked for."""
         gates = self._gates.all() if self._gates is not None else {}
         return {
             "tidegate_queue_depth": {alias: float(gate.waiting) for alias, gate in gates.items()},
             "tidegate_queue_running": {alias: float(gate.running) for alias, gate in gates.items()},
+            "tidegate_shadows_total": self._shadowed(),
             "tidegate_queue_refused_total": {
                 (alias, why): float(count) for alias, gate in gates.items() for why, count in gate.refused.items()
             },

@@ -142,6 +142,7 @@ def row_of(number: int, receipt: Receipt) -> dict[str, Any]:
         "estimated_usd": receipt.estimated_usd,
         "queued_ms": _ms(receipt.queued or None),
         "beats": receipt.beats,
+        "shadow": receipt.shadow,
         "saved_usd": receipt.saved_usd,
         "baseline_usd": receipt.baseline_usd,
         "held_chars": receipt.held_chars,

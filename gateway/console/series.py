@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.core.clock import Clock
-from gateway.core.receipt import JUDGE, Receipt
+from gateway.core.receipt import OWN_ROUTES, Receipt
 
 SPANS = {"15m": (10, 90), "3h": (60, 180)}
 """Seconds of a bucket, and how many are kept."""
@@ -70,7 +70,7 @@ class Series:
         """`routes`, `intents`: the configured names. `limits`: the highest share of wrong hits that each route with a
         semantic cache allows. `stats`: the caches' own, asked once a bucket and whenever somebody looks."""
         self._clock = clock
-        self._routes = {*list(routes)[:MOST_NAMES], JUDGE, NONE}
+        self._routes = {*list(routes)[:MOST_NAMES], *OWN_ROUTES, NONE}
         self._intents = set(list(intents)[:MOST_NAMES])
         self._limits = dict(limits)
         self._stats = stats

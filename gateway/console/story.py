@@ -43,6 +43,7 @@ def story(receipt: Receipt) -> list[str]:
         *_listed("guards", [_verdict(verdict) for verdict in receipt.verdicts]),
         _line("cache", _cache(receipt)),
         *_listed("calls", [line for at, call in enumerate(receipt.attempts, 1) for line in _attempt(at, call)]),
+        *([_line("shadow", f"{receipt.shadow}, after the answer")] if receipt.shadow else ()),
         *(_listed("degraded", receipt.degraded) if receipt.degraded else ()),
         *(_listed("warnings", receipt.warnings) if receipt.warnings else ()),
         _line("ended", _ended(receipt)),

@@ -161,6 +161,8 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     """Nanoseconds spent waiting for a model's places."""
     waited: int = 0
     """Spent waiting for upstreams, up to the first content."""
+    shadow: str = ""
+    """The id of the exchange in which another model gets a copy of the request."""
     beats: int = 0
     """Signs of life that were sent while nothing of an answer was."""
     held_chars: int = 0

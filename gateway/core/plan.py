@@ -58,6 +58,15 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that one may wait."""
 
 
+class Shadow(msgspec.Struct, frozen=True, kw_only=True):
+    """Who gets a copy of some requests, after their answers."""
+
+    model: str
+    """An alias."""
+    share: float
+    """Of the requests: above 0, up to 1."""
+
+
 class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How to serve one alias of `models:`, built once at start."""
 
@@ -73,6 +82,9 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int | None = None
     """Requests that may be under way there at one time, in this process; None: no bound, and no queue."""
     queue: Queue = Queue()
+    shadow: Shadow | None = None
+    sticky: Literal["session", "user"] | None = None
+    """Whose requests all have the same first target; None: each is drawn anew."""
     keepalive: float | None = None
     """Seconds of silence after which a streaming client gets a sign of life; 0: never; None: the server's."""
     on_failure: tuple[str, ...] = ()

@@ -12,6 +12,9 @@ from gateway.core.verdict import Verdict
 Outcome = Literal["ok", "refused", "client_error", "gateway_error", "upstream_error", "cut", "client_gone"]
 JUDGE = "judge"
 """The route of questions that checks put to models. No client sent them, and no route of an operator's has this name."""
+SHADOW = "shadow"
+"""The route of copies that go to another model after the answer. Likewise."""
+OWN_ROUTES = frozenset({JUDGE, SHADOW})
 CacheResult = Literal["hit", "semantic", "miss", "bypass"]
 
 
@@ -40,7 +43,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     ttft: int | None = None
     """Nanoseconds from `start` to the first content event."""
     why: str = "first"
-    """`first`, `retry`, `hedge`, `fallback`, `overflow`, `content_policy`, `guardrail`, `stale_connection`."""
+    """`first`, `retry`, `hedge`, `fallback`, `overflow`, `content_policy`, `guardrail`, `shadow`, `stale_connection`."""
     span_id: str = ""
     usage: Usage | None = None
     """What was told before it ended: of a cancelled attempt often nothing."""
@@ -107,6 +110,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     charges: tuple[str, ...] = ()
     """Token counters that this exchange is charged to."""
     cost_usd: float | None = None
+    shadow: str = ""
+    """The id of the exchange in which another model got a copy of the request, after the answer."""
     estimated_usd: float | None = None
     """A guess at what the calls cost that were given up before they told; no part of `cost_usd`."""
     saved_usd: float | None = None

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from gateway.core.exchange import Principal
-from gateway.core.receipt import JUDGE, CacheResult, Receipt
+from gateway.core.receipt import OWN_ROUTES, CacheResult, Receipt
 from gateway.feedback.rating import Rating
 
 MOST = 20_000
@@ -54,7 +54,7 @@ class Remembered:
 
     async def record(self, receipt: Receipt) -> None:
         """Answers only; a question that a check puts to a model is nobody's."""
-        if receipt.outcome != "ok" or receipt.route in ("", JUDGE):
+        if receipt.outcome != "ok" or (not receipt.route or receipt.route in OWN_ROUTES):
             return
         known = Known(receipt.key_id, receipt.tenant, receipt.route, receipt.cache, receipt.cache_id)
         self._known[receipt.id] = known

@@ -21,12 +21,13 @@ class Chain:
 
     __slots__ = ("_at", "_models", "_plan", "_taken", "cause", "why")
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, why: str = "first") -> None:
+        """`why`: the first call is made."""
         self._plan = plan
         self._models: Sequence[ModelPlan] = plan.models
         self._at = 0
         self._taken: tuple[str, ...] = ()
-        self.why = "first"
+        self.why = why
         self.cause = ""
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from gateway.core.answer import Answer
 from gateway.core.errors import (
@@ -22,12 +23,14 @@ from gateway.core.events import Blocked, Remedy
 from gateway.core.exchange import Exchange
 from gateway.core.plan import ModelPlan, Target
 from gateway.core.ports import Upstream
+from gateway.core.receipt import OWN_ROUTES, SHADOW
 from gateway.pipeline.chain import Chain
 from gateway.pipeline.delivery import Delivery
 from gateway.pipeline.hedge import Allowance, race
 from gateway.pipeline.places import Gates
 from gateway.pipeline.run import Run
 from gateway.pipeline.trial import Trial
+from gateway.pipeline.weighing import weighed
 
 _BACKOFF = 0.25
 """Seconds before the first retry of the same target; doubles, with full jitter."""
@@ -49,19 +52,23 @@ class Dispatcher:
         self._allowances: dict[str, Allowance] = {}
         """By alias, so as many as are configured."""
         self.gates = Gates()
+        self.shadow: Callable[[Exchange], None] = lambda exchange: None
+        """Told of each exchange that was answered, once it has ended, if its model has a shadow."""
 
     async def run(self, exchange: Exchange, delivery: Delivery) -> Answer | None:
         """Delivers an answer, or gives the one that a check wants told instead, or raises the fault of the last try. An
         answer that a check stopped, with nothing to be done about it, ends in `delivery.blocked`."""
         plan = exchange.plan
         assert plan is not None, "the planner runs before dispatch"
-        run = Run(exchange, delivery, Chain(plan))
+        run = Run(exchange, delivery, Chain(plan, "shadow" if exchange.route == SHADOW else "first"))
         while (model := run.chain.model) is not None:
             if model.concurrency is None or exchange.inner:
                 ended = await self._try_model(run, model)
             else:
                 ended = await self._placed(run, model)
             if ended is None:
+                if plan.models[0].shadow is not None and delivery.blocked is None and exchange.route not in OWN_ROUTES:
+                    exchange.cleanup.append(partial(self.shadow, exchange))  # when it has ended
                 return None
             if isinstance(ended, Remedy) and ended.kind != "fallback":
                 return run.remedies.instead(ended)
@@ -85,8 +92,8 @@ class Dispatcher:
     async def _try_model(self, run: Run, model: ModelPlan) -> GatewayFault | Remedy | None:
         """Up to `attempts` tries over one model's targets, and those that checks ask for. A remedy is one that goes beyond
         this model; None: there is an answer, or it was stopped for good."""
-        targets = self._order(model.targets)
         exchange, delivery = run.exchange, run.delivery
+        targets = weighed(model, exchange, self._rng)
         budget = model.attempts
         if exchange.headers.get("x-stainless-retry-count", "0") != "0":
             budget = min(budget, len(targets))
@@ -130,13 +137,6 @@ class Dispatcher:
             return False
         await self._sleep(wait)
         return True
-
-    def _order(self, targets: Sequence[Target]) -> list[Target]:
-        """Weighted choice first, the others after it in the order written."""
-        if len(targets) == 1:
-            return list(targets)
-        first = self._rng.choices(targets, [target.weight for target in targets])[0]
-        return [first, *(target for target in targets if target is not first)]
 
     async def _attempt(
         self, run: Run, model: ModelPlan, targets: Sequence[Target], *, twice: bool

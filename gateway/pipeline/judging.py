@@ -6,19 +6,17 @@ the check was given: the masked text."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
-from gateway.core.errors import NAMES, ContextOverflow, DeadlineExceeded, GatewayFault, Internal, UnknownModel
+from gateway.core.errors import GatewayFault, UnknownModel
 from gateway.core.events import Blocked, Frame, Text
 from gateway.core.exchange import Exchange, Trace, new_exchange_id, new_span_id
 from gateway.core.plan import Plan
 from gateway.core.ports import Dialect
-from gateway.core.receipt import JUDGE, Outcome
+from gateway.core.receipt import JUDGE
 from gateway.pipeline.aftermath import Aftermath
-from gateway.pipeline.delivery import Delivery
+from gateway.pipeline.alone import Alone, no_body
 from gateway.pipeline.dispatch import Dispatcher
-from gateway.pipeline.receipts import receipt_of
 from gateway.pipeline.trial import Cost
 
 _CHARS_A_TOKEN = 16
@@ -40,37 +38,15 @@ class RouteJudge:
     ) -> None:
         """`plans`: the plan of an alias. `dialect`: the one that questions are written in."""
         self._plans = plans
-        self._dispatcher = dispatcher
+        self._alone = Alone(dispatcher, aftermath, cost=cost, crashed=crashed)
         self._dialect = dialect
-        self._aftermath = aftermath
-        self._cost = cost
-        self._crashed = crashed
 
     async def ask(self, exchange: Exchange, model: str, system: str, text: str, *, tokens: int, seconds: float) -> str:
         """The model's visible words. Raises TimeoutError after `seconds` or at the asking exchange's own deadline, and
         the `GatewayFault` of a call that failed. Leaves one receipt, whatever happens."""
         child = self._child(exchange, model, system, text, tokens, min(seconds, exchange.remaining()))
         heard = Heard(tokens * _CHARS_A_TOKEN)
-        delivery = Delivery(child, _Nobody(), (), heard.afresh, self._cost)
-        outcome: Outcome = "gateway_error"
-        error = ""
-        try:
-            async with asyncio.timeout(child.remaining()):
-                await self._dispatcher.run(child, delivery)
-            outcome = "ok"
-        except GatewayFault as fault:
-            outcome, error = _outcome_of(fault), fault.name
-            if isinstance(fault, Internal):
-                self._crashed(child, fault.__cause__ or fault)
-            raise
-        except TimeoutError:
-            error = NAMES[DeadlineExceeded]
-            raise
-        except asyncio.CancelledError:
-            outcome = "client_gone"  # whoever asked waits no longer
-            raise
-        finally:
-            self._aftermath.put(receipt_of(child, outcome, error, 200 if outcome == "ok" else 0))
+        await self._alone.run(child, heard.afresh)
         return heard.words
 
     def _child(self, parent: Exchange, model: str, system: str, text: str, tokens: int, seconds: float) -> Exchange:
@@ -90,7 +66,7 @@ class RouteJudge:
             operation="chat",
             headers={},
             credential=None,
-            read_body=_no_body,
+            read_body=no_body,
             clock=parent.clock,
             trace=Trace(trace.trace_id, new_span_id(), trace.span_id, trace.sampled),
             timeout=seconds,
@@ -143,25 +119,3 @@ class Heard:
 
     def block(self, blocked: Blocked) -> bytes:
         return b""
-
-
-class _Nobody:
-    """The client's end of a connection that is not there. Nothing is ever out, so every retry stays possible."""
-
-    committed = False
-
-    async def write(self, data: bytes, content_type: str, *, last: bool, streaming: bool) -> None:
-        return None
-
-    async def beat(self, data: bytes) -> None:
-        return None
-
-
-async def _no_body() -> bytes:
-    return b""
-
-
-def _outcome_of(fault: GatewayFault) -> Outcome:
-    if fault.name == "stream_cut":
-        return "cut"
-    return "upstream_error" if fault.name.startswith("upstream") or type(fault) is ContextOverflow else "gateway_error"

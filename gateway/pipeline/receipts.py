@@ -51,6 +51,7 @@ def receipt_of(exchange: Exchange, outcome: Outcome, error: str, status: int) ->
         priority=PRIORITIES[exchange.priority],
         queued=exchange.queued,
         beats=exchange.beats,
+        shadow=exchange.shadow,
         held_chars=exchange.held_chars,
         held=exchange.held,
         handoff=exchange.handoff.team if exchange.handoff else "",

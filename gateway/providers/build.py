@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.core.clock import Clock, SystemClock
-from gateway.core.plan import Capability, ModelPlan, Queue, Target, Timeouts
+from gateway.core.plan import Capability, ModelPlan, Queue, Shadow, Target, Timeouts
 from gateway.core.ports import Dialect
 from gateway.pools.affinity import ask_of
 from gateway.pools.endpoints import Endpoints
@@ -91,6 +91,8 @@ def _plan(alias: str, model: ModelConfig, providers: Mapping[str, ProviderConfig
         hedge_after=model.hedge.after if model.hedge else None,
         concurrency=model.concurrency,
         queue=Queue(most=model.queue.max, ttl=model.queue.ttl) if model.queue else Queue(),
+        shadow=Shadow(model=model.shadow.model, share=model.shadow.share) if model.shadow else None,
+        sticky=model.sticky,
         keepalive=model.keepalive,
         on_failure=tuple(model.on_failure),
         on_context_overflow=tuple(model.on_context_overflow),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -43,6 +43,27 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Requests that may wait. When it is full, the lowest priority makes room."""
     ttl: Duration = Duration(10.0)
     """How long one may wait."""
+
+
+class ShadowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another model gets a copy of some requests after their answers: nobody sees what it says, its receipts tell how it
+    did. The operator pays for it."""
+
+    model: str
+    """A key of `models:`."""
+    share: float
+    """Of the requests: 0.05 is one in twenty."""
+
+
+def shadow_problems(alias: str, shadow: ShadowConfig | None, aliases: Collection[str]) -> Iterable[tuple[str, str]]:
+    if shadow is None:
+        return
+    if shadow.model == alias:
+        yield "shadow.model", "a model cannot be its own shadow"
+    elif shadow.model not in aliases:
+        yield "shadow.model", f"there is no model {shadow.model!r}"
+    if not 0 < shadow.share <= 1:
+        yield "shadow.share", f"{shadow.share:g} is not above 0 and up to 1"
 
 
 def timing_problems(

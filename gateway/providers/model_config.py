@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -13,8 +14,10 @@ from gateway.providers.dispatch_config import (
     HedgeConfig,
     QueueConfig,
     RetryConfig,
+    ShadowConfig,
     TimeoutsConfig,
     queue_problems,
+    shadow_problems,
     timing_problems,
 )
 from gateway.providers.watch_config import adapter_problem
@@ -55,6 +58,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     concurrency: int | None = None
     """Requests that may be under way there at one time, in each process; others wait in its `queue`."""
     queue: QueueConfig | None = None
+    shadow: ShadowConfig | None = None
+    sticky: Literal["session", "user"] | None = None
+    """Whose requests all go to the same target first, by its weight; absent: each request is drawn anew."""
     keepalive: Duration | None = None
     """Seconds of silence after which a streaming client gets a sign of life; absent: `server.keepalive`."""
 
@@ -88,6 +94,7 @@ def _model(
                 yield f"{field}[{at}]", unknown("model", name, aliases)
             elif name == alias:
                 yield f"{field}[{at}]", "a model cannot stand in for itself; use retry.attempts"
+    yield from shadow_problems(alias, model.shadow, aliases)
     yield from _numbers(model)
 
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import msgspec
 
-from gateway.core.receipt import JUDGE, Attempt, Receipt
+from gateway.core.receipt import OWN_ROUTES, Attempt, Receipt
 from gateway.telemetry import names
 from gateway.telemetry.redact import Pseudonyms
 
@@ -262,6 +262,6 @@ def _server_shape(
         (names.CACHE_REASON, cache_reason),
         (names.ATTEMPTS, attempts),
     )
-    if route == JUDGE:  # nobody sent it
-        return Shape(JUDGE, INTERNAL, outcome in _OURS, told(pairs[3:]))
+    if route in OWN_ROUTES:  # nobody sent it
+        return Shape(route, INTERNAL, outcome in _OURS, told(pairs[3:]))
     return Shape(f"POST {path}", SERVER, status >= 500 or outcome in _OURS, told(pairs))
