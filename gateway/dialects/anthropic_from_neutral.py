@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from gateway.core.request import Body
+from gateway.dialects.call_ids import fitted
 from gateway.dialects.json_codec import UNREADABLE, decode
 from gateway.dialects.neutral import ImagePart, Neutral, Part, TextPart, ToolResultPart, ToolUsePart, untranslatable
 
@@ -12,6 +14,8 @@ DEFAULT_MAX_TOKENS = 4096
 """This API requires `max_tokens`. A profile's `default` for it wins over this."""
 
 _PARAMS = frozenset({"temperature", "top_p", "top_k"})
+_ID = re.compile(r"[a-zA-Z0-9_-]+")
+"""What this API takes as the id of a call."""
 _EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 
 
@@ -93,11 +97,11 @@ def _block(part: Part) -> Body | None:
         case ImagePart():
             return _image(part)
         case ToolUsePart():
-            return {"type": "tool_use", "id": part.id, "name": part.name, "input": _input(part)}
+            return {"type": "tool_use", "id": fitted(part.id, _ID), "name": part.name, "input": _input(part)}
         case ToolResultPart():
             inner = [block for each in part.parts if (block := _block(each)) is not None]
             plain = len(inner) == 1 and inner[0]["type"] == "text"
-            said: Body = {"type": "tool_result", "tool_use_id": part.id}
+            said: Body = {"type": "tool_result", "tool_use_id": fitted(part.id, _ID)}
             if inner:
                 said["content"] = inner[0]["text"] if plain else inner
             if part.error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from gateway.core.request import Body
+from gateway.dialects.call_ids import fitted
 from gateway.dialects.json_codec import UNREADABLE, decode, encode
 from gateway.dialects.neutral import (
     ImagePart,
@@ -21,6 +23,8 @@ from gateway.dialects.neutral import (
 _PARAMS = {"temperature": "temperature", "top_p": "topP"}
 _FORMATS = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 _LONGEST_EFFORT = 16
+_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+"""What this API takes as the id of a call."""
 
 
 def from_neutral(neutral: Neutral, *, thoughts: bool) -> Body:
@@ -87,10 +91,10 @@ def _block(part: Part) -> Body | None:
         case ImagePart():
             return _image(part)
         case ToolUsePart():
-            return {"toolUse": {"toolUseId": part.id, "name": part.name, "input": _input(part)}}
+            return {"toolUse": {"toolUseId": fitted(part.id, _ID), "name": part.name, "input": _input(part)}}
         case ToolResultPart():
             inner = [block for each in part.parts if (block := _block(each)) is not None]
-            said: Body = {"toolUseId": part.id, "content": inner}
+            said: Body = {"toolUseId": fitted(part.id, _ID), "content": inner}
             if part.error:
                 said["status"] = "error"
             return {"toolResult": said}

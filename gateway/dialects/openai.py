@@ -12,6 +12,7 @@ from gateway.core.ports import Call, Inlet, Outlet
 from gateway.core.request import Body, Operation, Request
 from gateway.dialects import params as table
 from gateway.dialects.answers import answers
+from gateway.dialects.call_ids import fit_messages
 from gateway.dialects.json_codec import encode
 from gateway.dialects.neutral import Neutral, no_operation
 from gateway.dialects.openai_bodies import read_chat, read_completion, read_embeddings
@@ -88,6 +89,8 @@ class OpenAI:
             body.pop("stream_options", None)
         if params:
             table.apply(body, params)
+            if "call_ids" in params and operation == "chat":
+                body["messages"] = fit_messages(body["messages"], params["call_ids"]["length"])
         headers = dict(_STREAM_HEADERS if stream else _HEADERS)
         return Call("POST", _PATHS[operation], headers, encode(body), stream)
 

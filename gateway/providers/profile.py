@@ -23,8 +23,15 @@ FaultName = Literal[
 Bound = float | int | None
 
 
+class CallIds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ids of tool calls must be: exactly `length` letters and digits. Others are replaced by one made of them."""
+
+    length: int
+
+
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The parameter table, applied by the dialect to the top level of the body: drop, rename, default, clamp, force.
+    """The parameter table, applied by the dialect to the top level of the body: drop, rename, default, clamp, force; and
+    what ids of earlier calls must be.
 
     The catalog renames where the meaning stays and drops only what changes no answer. Anything else that a provider
     cannot do is its own clear error, unless an operator chooses to drop it.
@@ -36,10 +43,13 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     clamp: dict[str, tuple[Bound, Bound]] = {}
     """Name to [low, high]; null is no bound."""
     force: dict[str, Any] = {}
+    call_ids: CallIds | None = None
 
     def table(self) -> dict[str, Any]:
         """As `Dialect.call` takes it: only what is there, so that an empty table costs nothing."""
         made = {name: getattr(self, name) for name in ("drop", "rename", "default", "clamp", "force")}
+        if self.call_ids is not None:
+            made["call_ids"] = {"length": self.call_ids.length}
         return {name: value for name, value in made.items() if value}
 
 

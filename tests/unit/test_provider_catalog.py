@@ -86,7 +86,7 @@ def test_a_wrong_change_is_told(changes: dict[str, object], said: str) -> None:
 def test_an_empty_parameter_table_is_empty() -> None:
     """A provider without quirks costs nothing: the dialect gets an empty table."""
     assert Profile(dialect="openai").params.table() == {}
-    assert set(catalog.profile("mistral").params.table()) == {"drop", "rename"}
+    assert set(catalog.profile("mistral").params.table()) == {"drop", "rename", "call_ids"}
 
 
 def test_a_key_goes_into_one_header() -> None:
