@@ -40,6 +40,7 @@ from gateway.pipeline.shadowing import Shadows
 from gateway.providers.build import plans as build_plans
 from gateway.providers.upstream import HttpUpstream
 from gateway.providers.watch import Pools
+from gateway.relay.seal import Seals
 from gateway.revisions import revisions
 from gateway.telemetry.logs import Logger
 from guardrails.kind import Tools
@@ -104,10 +105,15 @@ def authenticator(config: Config, base: Path, host: str, clock: Clock, failed: C
 
 
 def pools(config: Config, upstreams: Mapping[str, HttpUpstream], made: Caches, clock: Clock, logger: Logger) -> Pools:
-    """What watches the providers' endpoints. Drains are shared over the caches' Redis, where there is one."""
+    """What watches the providers' endpoints. Drains and news are shared over the caches' Redis, where there is one."""
     endpoints = {name: upstream.endpoints for name, upstream in upstreams.items()}
     call = made.redis.call if made.redis is not None else None
-    return Pools(config.providers, endpoints, clock, logger.warning, redis=call)
+    board = None
+    if made.redis is not None:
+        from cache.backends.redis_news import RedisBoard
+
+        board = RedisBoard(made.redis, "pools")
+    return Pools(config.providers, endpoints, clock, logger.warning, redis=call, board=board)
 
 
 def limiter(made: Caches, clock: Clock) -> Limiter:
@@ -198,7 +204,8 @@ def stages(
         select=router.select,
         permit=Permit(configuration.served(config), own_limits, limits, concurrency),
     )
-    pin = Pin(Pins(tools.secret, config.providers))
+    files = Seals(tools.secret, config.providers, config.relay.owner) if config.relay.files else None
+    pin = Pin(Pins(tools.secret, config.providers), files)
     parts = {}
     for name, route in routes.items():
         cached = made.routes[name].tap is not None

@@ -44,7 +44,7 @@ def session(ready: Sequence[Endpoint], now: int, asked: Asked, rng: random.Rando
     key: the least busy."""
     if not asked.key:
         return least_inflight(ready, now, asked, rng)
-    bound = cap(ready)
+    bound = cap([endpoint.in_flight for endpoint in ready])
     free = [endpoint for endpoint in ready if endpoint.in_flight < bound]  # never empty: not all are above the mean
     if not asked.turn:
         return first(free, asked.key)

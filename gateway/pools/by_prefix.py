@@ -17,6 +17,7 @@ from gateway.pools.chain import BLOCK, ROOT_BLOCKS, Prefix
 from gateway.pools.cost import Estimate, estimate
 from gateway.pools.learned import FIRST_RATE, Scale
 from gateway.pools.placement import cap, first
+from gateway.pools.sharing import marks_of
 
 if TYPE_CHECKING:
     from gateway.pools.endpoint import Endpoint
@@ -36,10 +37,12 @@ _NO_PREFIX = Prefix((), 0, 0, 0)
 class ByPrefix:
     """Knows what all endpoints of one provider have in common, and where the latest calls went."""
 
-    __slots__ = ("_asked", "scale")
+    __slots__ = ("_asked", "scale", "shared")
 
     def __init__(self) -> None:
         self.scale = Scale()
+        self.shared = False
+        """Other gateways tell what they send where."""
         self._asked: OrderedDict[int, tuple[int, ...]] = OrderedDict()
         """Hash of a prompt to the endpoints that were asked it, so that a second call of an exchange goes elsewhere."""
 
@@ -56,7 +59,8 @@ class ByPrefix:
         scale = self.scale
         rates = [rate for endpoint in ready if (rate := endpoint.known.speed.rate)]
         usual = sum(rates) / len(rates) if rates else FIRST_RATE
-        estimates = [estimate(endpoint, prefix, now, scale, usual) for endpoint in ready]
+        marks = marks_of(prefix.blocks) if self.shared else ()
+        estimates = [estimate(endpoint, prefix, marks, now, scale, usual) for endpoint in ready]
         best = min(estimates, key=lambda one: one.wait)
         longest = max(one.blocks for one in estimates)
         near = NEAR * best.wait
@@ -67,8 +71,8 @@ class ByPrefix:
             return best
         if not prefix.size:
             return _two_choices(alike, rng)
-        bound = cap(ready)
-        free = [one.endpoint for one in alike if one.endpoint.in_flight < bound]
+        bound = cap([one.in_flight for one in estimates])
+        free = [one.endpoint for one in alike if one.in_flight < bound]
         if not free:
             return _two_choices(alike, rng)
         key = prefix.head if longest >= ROOT_BLOCKS else prefix.root
@@ -86,4 +90,4 @@ class ByPrefix:
 def _two_choices(alike: Sequence[Estimate], rng: random.Random) -> Estimate:
     """The less busy of two drawn by lot; of equally busy ones, that which was left alone longest."""
     pair = alike if len(alike) <= 2 else rng.sample(alike, 2)
-    return min(pair, key=lambda one: (one.endpoint.in_flight, one.endpoint.used))
+    return min(pair, key=lambda one: (one.in_flight, one.endpoint.used))

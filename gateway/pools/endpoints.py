@@ -17,6 +17,7 @@ from gateway.pools.cost import Estimate
 from gateway.pools.endpoint import Endpoint
 from gateway.pools.filter import preferred
 from gateway.pools.lease import Lease
+from gateway.pools.sharing import News, Sharing, marks_of
 
 LONGEST_CALL = 3600.0
 """Seconds after which a lease is taken for forgotten, where its caller does not say."""
@@ -38,6 +39,7 @@ class Endpoints:
         self._by_prefix = ByPrefix() if balance == "prefix" else None
         self.scale = self._by_prefix.scale if self._by_prefix is not None else None
         self._open: set[Lease] = set()
+        self._sharing: Sharing | None = None
         self._next_sweep = 0
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
@@ -83,6 +85,21 @@ class Endpoints:
         """Blocks that each endpoint is thought to hold, by its label. For a gauge."""
         return {endpoint.label: len(endpoint.known.held) for endpoint in self.all}
 
+    def share(self, by: int) -> bool:
+        """From now on there is news for other gateways, by this number. False where the rule has no use for any."""
+        if self._by_prefix is None:
+            return False
+        self._sharing = Sharing(by)
+        self._by_prefix.shared = True
+        return True
+
+    def news(self) -> News | None:
+        return self._sharing.news(self.all, self._clock.now()) if self._sharing is not None else None
+
+    def hear(self, news: News) -> None:
+        if self._sharing is not None:
+            self._sharing.hear(news, {endpoint.seed: endpoint for endpoint in self.all}, self._clock.now())
+
     def _in_turn(self) -> list[Endpoint]:
         return [*self.all[self._next :], *self.all[: self._next]]
 
@@ -92,7 +109,9 @@ class Endpoints:
             endpoint.known.look(endpoint.reading, rule.scale, len(self.all))
         expected = rule.pick(ready, now, asked, self._rng)
         if asked.prefix is not None:
-            expected.endpoint.known.held.use(asked.prefix.blocks, expected.blocks)
+            expected.endpoint.known.held.use(asked.prefix.blocks, expected.own)
+            if self._sharing is not None:
+                self._sharing.placed(expected.endpoint, marks_of(asked.prefix.blocks))
             rule.scale.asked(expected.fresh)
         return expected
 

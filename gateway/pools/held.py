@@ -49,6 +49,7 @@ class Held:
             held[block] = None
         move = held.move_to_end
         for block in reversed(blocks[: min(matched, room)]):
+            held[block] = None  # it is there, unless what others told us made no sense
             move(block)
         self.fit(room)
 

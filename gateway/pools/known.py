@@ -6,15 +6,22 @@ from gateway.pools.chain import BLOCK
 from gateway.pools.held import LEAST, MOST, MOST_OF_A_POOL, Held
 from gateway.pools.learned import Hits, Scale, Speed
 from gateway.pools.reading import Reading
+from gateway.pools.sharing import Others
+
+HEARD = 4
+"""Of the room for blocks, this part again for marks: there are fewer of them."""
 
 
 class Known:
     """Kept up to date by `look`, which is called before each pick and costs nothing while there is no new reading."""
 
-    __slots__ = ("_factor", "_reading", "_size", "held", "hits", "speed")
+    __slots__ = ("_factor", "_reading", "_size", "heard", "held", "hits", "others", "speed")
 
     def __init__(self) -> None:
         self.held = Held()
+        self.heard = Held(MOST // HEARD)
+        """Marks of prompts that other gateways sent there."""
+        self.others = Others()
         self.speed = Speed()
         self.hits = Hits()
         self._reading: Reading | None = None
@@ -34,6 +41,7 @@ class Known:
     def restarted(self) -> None:
         """Its cache is empty; how quick it is, it will still be."""
         self.held.clear()
+        self.heard.clear()
 
     def told(self, predicted: float, cached: int, scale: Scale) -> None:
         """Of a call of which we thought that `predicted` tokens were cached, `cached` were."""
@@ -48,6 +56,7 @@ class Known:
             most = scale.size(reading.blocks * reading.block_tokens) / BLOCK
         room = min(most * self._factor, MOST_OF_A_POOL / max(1, self._size))
         self.held.fit(max(LEAST, int(room)))
+        self.heard.fit(max(LEAST, int(room / HEARD)))
 
 
 def restarted(before: Reading, after: Reading) -> bool:

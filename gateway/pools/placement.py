@@ -23,9 +23,9 @@ FLOOR = 4
 cache and gains no time."""
 
 
-def cap(endpoints: Sequence[Endpoint]) -> int:
-    """Calls that one of them may have under way, the next one included. At least one of them has fewer."""
-    return max(FLOOR, math.ceil(BOUND * (sum(endpoint.in_flight for endpoint in endpoints) + 1) / len(endpoints)))
+def cap(in_flight: Sequence[int]) -> int:
+    """Calls that one endpoint may have under way, the next one included. At least one of them has fewer."""
+    return max(FLOOR, math.ceil(BOUND * (sum(in_flight) + 1) / len(in_flight)))
 
 
 def first(endpoints: Sequence[Endpoint], key: bytes) -> Endpoint:

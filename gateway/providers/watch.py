@@ -17,6 +17,7 @@ from gateway.providers.watch_config import health_of, metrics_of, readers
 from gateway.providers.watch_drains import Call, Drains
 from gateway.providers.watch_endpoint import Tell, Ways, jittered
 from gateway.providers.watch_get import LIMITS, HttpGet
+from gateway.providers.watch_news import Board, Courier
 from gateway.providers.watch_pool import PoolWatch
 from gateway.providers.watch_rows import Readings, Row, readings, rows
 
@@ -39,13 +40,16 @@ class Pools:
         tell: Tell,
         *,
         redis: Call | None = None,
+        board: Board | None = None,
         http: HttpClient | None = None,
     ) -> None:
-        """`redis`: one command, where drains are shared with other processes."""
+        """`redis`: one command, where drains are shared with other processes. `board`: where they tell each other what they
+        have under way."""
         self._http = http or HttpClient(limits=LIMITS)
         self._clock = clock
         self._drains = Drains(redis)
         self._task: asyncio.Task[None] | None = None
+        self.courier = Courier(endpoints, board) if board is not None else None
         self._tell = tell
         self.all: Mapping[str, PoolWatch] = {
             name: self._pool(name, config, endpoints[name]) for name, config in providers.items()
@@ -67,12 +71,16 @@ class Pools:
         for pool in self.all.values():
             pool.start()
         self._task = asyncio.create_task(self._sharing(), name="drains")
+        if self.courier is not None:
+            self.courier.start()
 
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        if self.courier is not None:
+            await self.courier.stop()
         for pool in self.all.values():
             await pool.stop()
         await self._http.aclose()

@@ -16,6 +16,7 @@ from gateway.pools.endpoint import Endpoint
 from gateway.pools.endpoints import Endpoints
 from gateway.pools.lease import Lease
 from gateway.pools.reading import Reading
+from gateway.pools.sharing import News, marks_of
 
 URLS = [f"http://h{n}" for n in range(5)]
 BALANCES: tuple[Balance, ...] = ("prefix", "session", "latency", "least_inflight", "round_robin")
@@ -29,6 +30,7 @@ class Pools(RuleBasedStateMachine):
     def start(self, balance: Balance, seed: int) -> None:
         self.clock = ManualClock()
         self.pool = Endpoints(URLS[:3], balance, self.clock, rng=random.Random(seed))
+        self.pool.share(1)
         self.ever: set[Endpoint] = set(self.pool.all)
         self.open: list[Lease] = []
         self.over: list[Lease] = []
@@ -73,6 +75,13 @@ class Pools(RuleBasedStateMachine):
         if self.pool.all:
             reading = Reading(at=self.clock.now(), waiting=waiting, running=running, slots=slots, started=began)
             data.draw(st.sampled_from(self.pool.all)).reading = reading
+
+    @rule(at=st.integers(0, 4), unread=st.floats(0, 1e6), calls=st.integers(0, 99), word=st.integers(0, 5))
+    def heard(self, at: int, unread: float, calls: int, word: int) -> None:
+        self.pool.news()
+        seed = Endpoint(URLS[at]).seed
+        marks = marks_of(prefix_of(bytes([word]) * 3000).blocks)
+        self.pool.hear(News(2, ((seed, unread, calls, calls // 2),), ((seed, marks),)))
 
     @rule(data=st.data(), healthy=st.booleans(), draining=st.booleans())
     def probed(self, data: st.DataObject, healthy: bool, draining: bool) -> None:
