@@ -13,7 +13,7 @@ from gateway.core.tokens import estimate, text_tokens
 from gateway.dialects.registry import dialects
 from routing.shorten import CUT, shorten
 
-OPENAI, ANTHROPIC, RESPONSES = (dialects()[name] for name in ("openai", "anthropic", "responses"))
+OPENAI, ANTHROPIC, RESPONSES, GEMINI = (dialects()[name] for name in ("openai", "anthropic", "responses", "gemini"))
 SAID = st.text(st.characters(codec=None), min_size=1, max_size=200)
 EXCHANGE = st.tuples(SAID, SAID, st.integers(0, 2))
 """What the user says, what is answered, and how many rounds of tools come before that."""
@@ -60,8 +60,28 @@ def responses(talk: list[tuple[str, str, int]]) -> Request:
     return RESPONSES.read("chat", {"model": "m", "instructions": "Be brief.", "input": items[:-1]})
 
 
+def gemini(talk: list[tuple[str, str, int]]) -> Request:
+    contents: list[dict[str, Any]] = []
+    for number, (asked, answered, rounds) in enumerate(talk):
+        contents.append({"role": "user", "parts": [{"text": asked}]})
+        for at in range(rounds):
+            id = f"c{number}-{at}"
+            contents.append(
+                {"role": "model", "parts": [{"functionCall": {"id": id, "name": "f", "args": {"q": asked}}}]}
+            )
+            result = {"functionResponse": {"id": id, "name": "f", "response": {"output": answered}}}
+            contents.append({"role": "user", "parts": [result]})
+        contents.append({"role": "model", "parts": [{"text": answered}]})
+    system = {"parts": [{"text": "Be brief."}]}
+    return GEMINI.read("chat", {"model": "m", "systemInstruction": system, "contents": contents[:-1]})
+
+
+MAKERS = st.sampled_from([openai, anthropic, responses, gemini])
+
+
 def turns(request: Request) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = request.body.get("messages") or request.body["input"]
+    body = request.body
+    found: list[dict[str, Any]] = body.get("messages") or body.get("input") or body["contents"]
     return found
 
 
@@ -74,6 +94,9 @@ def calls_and_results(request: Request) -> tuple[list[str], list[str]]:
             results.append(turn["tool_call_id"])
         if "call_id" in turn:
             (calls if turn["type"] == "function_call" else results).append(turn["call_id"])
+        for part in turn.get("parts", ()):
+            calls += [part["functionCall"]["id"]] if "functionCall" in part else []
+            results += [part["functionResponse"]["id"]] if "functionResponse" in part else []
         for block in turn["content"] if isinstance(turn.get("content"), list) else ():
             if block["type"] == "tool_use":
                 calls.append(block["id"])
@@ -82,7 +105,7 @@ def calls_and_results(request: Request) -> tuple[list[str], list[str]]:
     return calls, results
 
 
-@given(TALK, st.sampled_from([openai, anthropic, responses]), st.floats(0, 400), st.integers(1, 3))
+@given(TALK, MAKERS, st.floats(0, 400), st.integers(1, 3))
 def test_calls_keep_their_results_and_the_latest_turns_stay(
     talk: list[tuple[str, str, int]], make: Any, too_many: float, keep: int
 ) -> None:
@@ -104,7 +127,7 @@ def test_calls_keep_their_results_and_the_latest_turns_stay(
     assert left[0]["role"] in ("system", "user")
 
 
-@given(TALK, st.sampled_from([openai, anthropic, responses]), st.floats(0, 400))
+@given(TALK, MAKERS, st.floats(0, 400))
 def test_what_it_says_is_lost_is_lost(talk: list[tuple[str, str, int]], make: Any, too_many: float) -> None:
     """The estimate falls by what was told, and by no more than one exchange too much."""
     request = make(talk)

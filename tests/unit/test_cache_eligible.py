@@ -8,6 +8,7 @@ from cache.eligible import Limits, question_of, unfit
 from cache.key import Scope
 from gateway.core.request import Slot
 from gateway.core.verdict import Verdict
+from gateway.dialects.registry import dialects
 from tests.fixtures.cache_world import chat, exchange
 
 LIMITS = Limits(scope="user")
@@ -44,6 +45,28 @@ LEFT = {
     "attachment without text": messages({"role": "user", "content": [IMAGE]}),
     "multi_turn after an image": messages({"role": "user", "content": [IMAGE]}, USER),
 }
+
+
+def gemini(*parts: dict[str, Any], **fields: Any) -> Any:
+    body = {"model": "fast", "contents": [{"role": "user", "parts": list(parts)}], **fields}
+    made = exchange(chat(Q))
+    made.request = dialects()["gemini"].read("chat", body)
+    return made
+
+
+def test_geminis_questions_are_held_to_the_same() -> None:
+    """One plain question is taken; settings and parts that say more leave it alone."""
+    text, config = {"text": Q}, {"temperature": 0.2, "candidateCount": 1}
+    slot = question_of(
+        gemini(text, generationConfig=config, systemInstruction={"parts": [{"text": "Be brief."}]}), LIMITS
+    )
+    assert isinstance(slot, Slot)
+    assert slot.text == Q
+    image = {"inlineData": {"mimeType": "image/png", "data": ""}}
+    assert question_of(gemini(text, image), LIMITS) == "attachment"
+    assert question_of(gemini(text, generationConfig={"temperature": 1.5}), LIMITS) == "temperature"
+    assert question_of(gemini(text, generationConfig={"candidateCount": 2}), LIMITS) == "many_choices"
+    assert question_of(gemini(text, tools=[{"googleSearch": {}}]), LIMITS) == "tools"
 
 
 @pytest.mark.parametrize("body", TAKEN.values(), ids=TAKEN.keys())

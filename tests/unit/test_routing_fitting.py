@@ -19,7 +19,7 @@ from routing.fitting import fit
 from routing.needs import needs
 from tests.unit.test_routing_plans import exchange as bare
 
-OPENAI, ANTHROPIC, RESPONSES = (dialects()[name] for name in ("openai", "anthropic", "responses"))
+OPENAI, ANTHROPIC, RESPONSES, GEMINI = (dialects()[name] for name in ("openai", "anthropic", "responses", "gemini"))
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
@@ -112,6 +112,27 @@ def test_responses_requests_say_what_they_need() -> None:
     assert of([{"role": "user", "content": [picture]}]) == {"vision": "input[0].content[0]"}
     output = {"type": "function_call_output", "call_id": "c", "output": [picture]}
     assert of([{"role": "user", "content": "x"}, output]) == {"vision": "input[1].output[0]"}
+
+
+def test_gemini_requests_say_what_they_need() -> None:
+    """The same needs again, where parts are told by what they hold."""
+
+    def of(*parts: Any, **fields: Any) -> dict[str, str]:
+        contents = [{"role": "user", "parts": [{"text": "hi"}, *parts]}]
+        return dict(needs(GEMINI.read("chat", {"model": "m", "contents": contents, **fields})))
+
+    assert of(generationConfig={"candidateCount": 1, "thinkingConfig": {"thinkingBudget": 0}}) == {}
+    assert of(tools=[{"functionDeclarations": []}]) == {"tools": "tools"}
+    wanted = {"responseMimeType": "application/json"}
+    assert of(generationConfig=wanted) == {"json": "generationConfig"}
+    assert of(generationConfig={**wanted, "responseSchema": {"type": "OBJECT"}}) == {"json_schema": "generationConfig"}
+    more = {"candidateCount": 2, "responseLogprobs": True, "thinkingConfig": {"thinkingLevel": "HIGH"}}
+    assert of(generationConfig=more).keys() == {"several_answers", "logprobs", "reasoning"}
+    picture, sound, page = ({"inlineData": {"mimeType": kind, "data": ""}} for kind in ("image/png", "audio/wav", "application/pdf"))  # fmt: skip
+    assert of(picture) == {"vision": "contents[0].parts[1].inlineData"}
+    assert of(sound, page).keys() == {"audio", "files"}
+    given = {"functionResponse": {"name": "f", "response": {}, "parts": [picture]}}
+    assert of(given) == {"vision": "contents[0].parts[1].functionResponse.parts[0].inlineData"}
 
 
 # --- who can
