@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
     option("--url", default="http://127.0.0.1:8080/v1", help="the gateway, up to /v1 (default: %(default)s)")
     option("--key", default="", help="a virtual key, where keys are in force")
     option("--model", default="", help="the model to ask for (default: the first that the gateway lists)")
-    option("--dialect", choices=("openai", "anthropic", "responses"), default="openai")
+    option("--dialect", choices=("openai", "anthropic", "responses", "gemini"), default="openai")
     option("--stream", action="store_true", help="ask for streams")
     option(
         "--echo-model", default="", metavar="MODEL", help="a model that repeats what reaches it: for the link families"

@@ -63,7 +63,7 @@ class Gateway:
         """Never raises for what a gateway may do."""
         body = json.dumps(self._form.body(model, probe, self._stream), ensure_ascii=False).encode()
         began = time.monotonic()
-        got = await self._call("POST", self._form.path, self._asking, body)
+        got = await self._call("POST", self._form.at(model, self._stream), self._asking, body)
         return self._seen(got, time.monotonic() - began)
 
     async def _call(self, method: str, path: str, headers: Sequence[tuple[str, str]], body: bytes) -> _Got:

@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
+from urllib.parse import quote
 
 import msgspec
 
+from gateway.commands import redteam_gemini
 from gateway.dialects.sse_parser import SseParser
 from guardrails.redteam.corpus import Probe
 
@@ -25,14 +27,19 @@ _SCHEMA = {"type": "object", "properties": {"query": {"type": "string"}}}
 
 
 class Form(msgspec.Struct, frozen=True):
-    """One dialect. `body`: model, probe, streamed or not. `whole`: a body that was not streamed. `event`: one event's
-    data, decoded."""
+    """One dialect. `path` may hold the model as `{model}`; `streaming` is the path of a stream, where it is another. `body`:
+    model, probe, streamed or not. `whole`: a body that was not streamed. `event`: one event's data, decoded."""
 
     path: str
     body: Callable[[str, Probe, bool], Body]
     whole: Callable[[Body], Iterator[Heard]]
     event: Callable[[Body], Iterator[Heard]]
     headers: tuple[tuple[str, str], ...] = ()
+    streaming: str = ""
+
+    def at(self, model: str, stream: bool) -> str:
+        path = self.streaming if stream and self.streaming else self.path
+        return path.replace("{model}", quote(model, safe=""))
 
 
 def heard(form: Form, data: bytes, streamed: bool) -> tuple[str, Ending]:
@@ -180,6 +187,13 @@ FORMS: Mapping[str, Form] = {
         "/messages", _messages_body, _messages_whole, _messages_event, (("anthropic-version", "2023-06-01"),)
     ),
     "responses": Form("/responses", _responses_body, _responses_whole, _responses_event),
+    "gemini": Form(
+        "/models/{model}:generateContent",
+        lambda _model, probe, _stream: redteam_gemini.body(probe, _ASKED, _TOOL, MOST_TOKENS),
+        redteam_gemini.told,
+        redteam_gemini.told,
+        streaming="/models/{model}:streamGenerateContent?alt=sse",
+    ),
 }
 """By dialect."""
 
@@ -188,6 +202,8 @@ def code_of(data: bytes) -> str:
     """The error's code, or its type where the dialect has no codes; empty for what is no error of ours."""
     try:
         error = json.loads(data)["error"]
+        if "details" in error:  # Google's codes are statuses; ours is among the details
+            return str(error["details"][0]["reason"]).lower()[:40]
         return str(error.get("code") or error["type"])[:40]
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""

@@ -21,7 +21,7 @@ from tests.fixtures.gateway import Converse, Talk
 
 DOC = Path(__file__).resolve().parents[2] / "docs/redteam.md"
 PHRASE = "project bluebird"
-FORMS = [(dialect, stream) for dialect in ("openai", "anthropic", "responses") for stream in (False, True)]
+FORMS = [(dialect, stream) for dialect in ("openai", "anthropic", "responses", "gemini") for stream in (False, True)]
 GUARDED: dict[str, Any] = {
     "guardrails": {
         "private": {"use": "pii", "on": ["input"], "action": "mask", "on_error": "closed", "deadline": "5s"},
@@ -142,7 +142,7 @@ async def test_too_many_requests_are_errors(talk: Converse, capsys: Printed, tmp
         assert report["attacks"]["blocked"] == report["benign"]["refused"] == 0
 
 
-@pytest.mark.parametrize("dialect", ["openai", "anthropic", "responses"])
+@pytest.mark.parametrize("dialect", ["openai", "anthropic", "responses", "gemini"])
 async def test_a_cut_stream_is_no_stop(talk: Converse, capsys: Printed, dialect: str) -> None:
     """An answer that breaks off is an error, unless what it had given away already is what the attack wanted."""
     async with talk(models=models("m")) as t:
