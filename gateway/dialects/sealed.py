@@ -1,54 +1,96 @@
-"""Where bodies hold what only one provider can read: the encrypted items of Responses."""
+"""Where bodies hold what only one provider can read: the encrypted items of Responses, and the ids of files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 import msgspec
 
 from gateway.core.request import Body
-from gateway.dialects import responses_extra
+from gateway.dialects import openai_extra, responses_extra
 
-At = tuple[int, ...]
+At = tuple[str | int, ...]
+"""The way to a value from the body's root."""
 
 
 class Sealed(msgspec.Struct, frozen=True):
-    """One such value. `spare`: the conversation can go on without it."""
+    """One such value. `spare`: the conversation can go on without the item that it is in."""
 
     at: At
-    path: str
     text: str
-    spare: bool
+    spare: bool = False
+    file: bool = False
+    """It is the id of a file, and not content."""
+
+    @property
+    def path(self) -> str:
+        """As errors name it: `input[3].encrypted_content`."""
+        return "".join(f"[{step}]" if type(step) is int else f".{step}" for step in self.at)[1:]
 
 
-Find = Callable[[Body], list[Sealed]]
-Rewrite = Callable[[Body, Mapping[At, str], Set[At]], Body]
-"""The body with other texts at some places, and without what is at others. What is not changed is shared."""
+Find = Callable[[Body], Iterator[Sealed]]
 
 
-def _in_items(body: Body) -> list[Sealed]:
+def _encrypted(body: Body) -> Iterator[Sealed]:
     given = body.get("input")
-    return [
-        Sealed((at,), f"input[{at}].encrypted_content", item["encrypted_content"], item.get("type") == "reasoning")
-        for at, item in enumerate(given if type(given) is list else ())
-        if type(item.get("encrypted_content")) is str and item["encrypted_content"]
-    ]
+    for at, item in enumerate(given if type(given) is list else ()):
+        text = item.get("encrypted_content")
+        if type(text) is str and text:
+            yield Sealed(("input", at, "encrypted_content"), text, item.get("type") == "reasoning")
 
 
-def _items_without(body: Body, texts: Mapping[At, str], drop: Set[At]) -> Body:
-    items = [
-        {**item, "encrypted_content": texts[(at,)]} if (at,) in texts else item
-        for at, item in enumerate(body["input"])
-        if (at,) not in drop
-    ]
-    return {**body, "input": items}
+def _none(_body: Body) -> Iterator[Sealed]:
+    return iter(())
 
 
-PLACES: Mapping[str, tuple[Find, Rewrite]] = {
-    responses_extra.NAME: (_in_items, _items_without),
-}
+def _response_files(body: Body) -> Iterator[Sealed]:
+    given = body.get("input")
+    for at, item in enumerate(given if type(given) is list else ()):
+        for name in ("content", "output"):
+            parts = item.get(name)
+            for part_at, part in enumerate(parts if type(parts) is list else ()):
+                if type(part) is dict and type(part.get("file_id")) is str:
+                    yield Sealed(("input", at, name, part_at, "file_id"), part["file_id"], file=True)
+
+
+def _chat_files(body: Body) -> Iterator[Sealed]:
+    for at, message in enumerate(body["messages"]):
+        parts = message.get("content")
+        if type(parts) is not list:
+            continue
+        for part_at, part in enumerate(parts):
+            file = part.get("file") if part.get("type") == "file" else None
+            if type(file) is dict and type(file.get("file_id")) is str:
+                yield Sealed(("messages", at, "content", part_at, "file", "file_id"), file["file_id"], file=True)
+
+
+ENCRYPTED: Mapping[str, Find] = {responses_extra.NAME: _encrypted}
+FILES: Mapping[str, Find] = {responses_extra.NAME: _response_files, openai_extra.NAME: _chat_files}
 """By dialect."""
+
+
+def rewritten(body: Body, texts: Mapping[At, str], drop: Set[At]) -> Body:
+    """The body with other texts at some places, and without the list items that hold what is at others. What is not
+    changed is shared with the one given."""
+    root = dict(body)
+    copied: dict[At, Any] = {(): root}
+    for at, text in texts.items():
+        _holder(root, at[:-1], copied)[at[-1]] = text
+    for at in sorted(drop, reverse=True):  # the last first, so that the places before it stay where they are
+        del _holder(root, at[:-2], copied)[at[-2]]
+    return root
+
+
+def _holder(root: Any, way: At, copied: dict[At, Any]) -> Any:
+    """What is at the end of the way, copied on the way to it."""
+    node = root
+    for depth, step in enumerate(way, 1):
+        here = way[:depth]
+        if here not in copied:
+            copied[here] = node[step] = node[step].copy()
+        node = copied[here]
+    return node
 
 
 def seal_item(item: Any, seal: Callable[[str], str] | None) -> bool:

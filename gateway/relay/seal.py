@@ -43,6 +43,10 @@ class Seals:
         self._providers = tuple(providers)
         self._owner = owner
 
+    def ours(self, id: str) -> bool:
+        """Whether it has the form of an id that was handed out."""
+        return _SEALED.fullmatch(id) is not None
+
     def seal(self, raw: str, provider: str, principal: Principal, use: Use = "id") -> str:
         """Keeps the beginning that says what it is the id of, such as `file-`."""
         found = _PREFIX.match(raw)
@@ -52,10 +56,10 @@ class Seals:
         text = base64.b32encode(sign + self._mixed(data, sign)).decode().rstrip("=").lower()
         return f"{prefix}tg{text}"
 
-    def open(self, sealed: str, principal: Principal, uses: Sequence[Use] = ("id",)) -> tuple[str, str]:
+    def open(self, id: str, principal: Principal, uses: Sequence[Use] = ("id",)) -> tuple[str, str]:
         """(provider, its id). Raises `NotFound`, in the same words whatever is wrong."""
-        match = _SEALED.fullmatch(sealed)
-        if match is not None and len(sealed) <= 2 * _LONGEST:
+        match = _SEALED.fullmatch(id)
+        if match is not None and len(id) <= 2 * _LONGEST:
             text = match[2].upper()
             try:
                 data = base64.b32decode(text + "=" * (-len(text) % 8))
@@ -66,7 +70,7 @@ class Seals:
             for provider, use in product(self._providers, uses):
                 if raw and hmac.compare_digest(sign, self._sign(raw, provider, principal, use)):
                     return provider, raw
-        raise NotFound(f"There is nothing with the id {sealed[:80]!r}, or it belongs to another key.")
+        raise NotFound(f"There is nothing with the id {id[:80]!r}, or it belongs to another key.")
 
     def mark(self, principal: Principal) -> str:
         """24 hex digits that say whose something is, to nobody but us."""

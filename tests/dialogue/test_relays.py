@@ -459,3 +459,42 @@ async def test_what_is_not_there_says_so(talk: Converse, method: str, path: str,
         reply = await t.http.request(method, path)
         assert reply.status_code == status
         assert says in reply.json()["error"]["message"]
+
+
+# --- files inside questions
+
+FILE_PARTS: dict[str, Any] = {
+    "/v1/chat/completions": lambda id: {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": id}}]}]},
+    "/v1/responses": lambda id: {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": id}]}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", FILE_PARTS)
+async def test_a_file_in_a_question_goes_to_who_keeps_it(
+    talk: Converse, keeper: Keeper, tmp_path: Path, path: str
+) -> None:
+    """Its owner's question goes to the provider that has the file, with the id that it knows; another key's is a 404 that
+    names the field, and a model elsewhere a 400."""
+    one, two = make_keys(tmp_path, {}, {})
+
+    def providers(upstream: Any, _spare: Any) -> dict[str, Any]:
+        kept = {"type": "openai-compatible", "base_url": keeper.base_url, "native": ["responses"]}
+        return {"keep": kept, "other": {**kept, "base_url": upstream.base_url}}
+
+    targets = [
+        {"provider": name, "model": "m", "weight": weight} for name, weight in (("other", 1_000_000), ("keep", 1))
+    ]
+    models = {"both": {"targets": targets}, "other": {"targets": targets[:1]}}
+    async with talk(providers=providers, models=models, relay=RELAY, access=ACCESS) as t:
+        made = await sdk(t, one).files.create(file=("f", b"{}"), purpose="user_data")
+
+        async def ask(key: str, id: str, model: str = "both") -> Any:
+            return await t.send({"model": model, **FILE_PARTS[path](id)}, path, authorization=f"Bearer {key}")
+
+        assert (await ask(one, made.id)).status == 200
+        assert keeper.asked == {"model": "m", **FILE_PARTS[path]("file-upstream0")}
+        await ask(one, "file-of-the-operators")
+        assert t.sent() == {"model": "m", **FILE_PARTS[path]("file-of-the-operators")}
+        for reply, status in ((await ask(two, made.id), 404), (await ask(one, made.id, "other"), 400)):
+            assert (reply.status, reply.error["param"].endswith("file_id")) == (status, True)
+            assert "upstream" not in reply.error["message"]
