@@ -35,7 +35,7 @@ from gateway.dialects.whole_inlet import WholeInlet
 _REASONS = {"max_output_tokens": "length"}
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 _ENDS = frozenset({"response.completed", "response.incomplete"})
-_SUMMARY = {NAME: {"as": "summary"}}
+_SUMMARY, _CONTENT = {NAME: {"as": "summary"}}, {NAME: {"as": "content"}}
 _REFUSAL = openai_extra.wrap({"refusal": True})
 
 
@@ -52,7 +52,7 @@ def read_response(body: dict[str, Any]) -> Sequence[Event]:
                 refused = part["type"] == "refusal"
                 events.append(Text(part["refusal" if refused else "text"], 0, _REFUSAL if refused else None))
         elif kind == "reasoning":
-            for name, extra in (("summary", _SUMMARY), ("content", None)):
+            for name, extra in (("summary", _SUMMARY), ("content", _CONTENT)):
                 events.extend(Reasoning(part["text"], 0, extra) for part in item.get(name) or ())
             events.extend(_sealed(item))
         elif kind in _CALLS:
@@ -147,7 +147,7 @@ class StreamInlet:
             case "response.refusal.delta":
                 return (Text(wire["delta"], 0, _REFUSAL),)
             case "response.reasoning_text.delta":
-                return (Reasoning(wire["delta"]),)
+                return (Reasoning(wire["delta"], 0, _CONTENT),)
             case "response.reasoning_summary_text.delta":
                 return (Reasoning(wire["delta"], 0, _SUMMARY),)
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":

@@ -191,7 +191,8 @@ class ResponseWriter:
             self._unknown({"item": item, "sealed": True}, out)
         if not event.text:
             return
-        summary = own.get("as") == "summary"
+        # Of another dialect's thoughts it is not said which they are: clients that ask for a summary read nothing else.
+        summary = own.get("as", "summary" if self._reasoning["summary"] else "content") == "summary"
         if not isinstance(self._said, ReasoningItem) or self._said.summary is not summary:
             self._say(ReasoningItem(f"{OWN_REASONING}{self._id}_{self._next}", self._next, summary=summary), out)
         out.append(self._said.add(event.text))  # type: ignore[union-attr]

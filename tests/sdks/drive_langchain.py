@@ -25,8 +25,7 @@ class Person(BaseModel):
 
 
 def chat_openai(job: Job, *, responses: bool = False) -> ChatOpenAI:
-    extra = dict(job.get("extra") or {})
-    previous = {"previous_response_id": extra.pop("previous_response_id")} if "previous_response_id" in extra else {}
+    extra = job.get("extra") or {}
     return ChatOpenAI(
         base_url=job["base"],
         api_key=job["key"],
@@ -35,8 +34,7 @@ def chat_openai(job: Job, *, responses: bool = False) -> ChatOpenAI:
         timeout=job["timeout"],
         stream_usage=True,
         use_responses_api=responses,
-        extra_body=extra or None,
-        model_kwargs=previous,
+        **(extra if responses else {"extra_body": extra or None}),
     )
 
 

@@ -146,6 +146,26 @@ def test_pieces_that_waited_come_before_what_follows() -> None:
     assert [item["arguments"] for item in output[:2]] == ["{}", "{}"]
 
 
+@pytest.mark.parametrize(
+    ("reasoning", "kind"),
+    [
+        (None, "content"),
+        ({"effort": "low"}, "content"),
+        ({"summary": None}, "content"),
+        ({"summary": "auto"}, "summary"),
+    ],
+)
+def test_thoughts_are_a_summary_for_a_client_that_asked_for_one(reasoning: Any, kind: str) -> None:
+    """Clients that show reasoning ask for its summary and read nothing else; for all others it is the model's own."""
+    frames = [Frame((STARTED, Reasoning("think"), Text("say"), ChoiceFinished("stop"), Finished()))]
+    wires = payloads(write(outlet(reasoning=reasoning), frames))
+    thought = wires[-1]["response"]["output"][0]
+    assert [part["text"] for part in thought[kind]] == ["think"]
+    assert thought["summary" if kind == "content" else "content"] == []
+    deltas = [wire["type"] for wire in wires if wire["type"].startswith("response.reasoning") and "delta" in wire]
+    assert deltas == [f"response.reasoning_{'summary_text' if kind == 'summary' else 'text'}.delta"]
+
+
 def test_streamed_and_not_say_the_same() -> None:
     """The body of a client that does not stream is the response that a stream's last event holds."""
     data = sse(chat_chunk([chat_delta({"content": "Hel"})]), chat_chunk([chat_delta({"content": "lo"}, finish="stop")]))

@@ -203,6 +203,24 @@ def test_a_block_after_relayed_events_closes_what_is_open() -> None:
     assert [wire["sequence_number"] for wire in wires] == list(range(len(wires)))
 
 
+def test_a_servers_own_reasoning_is_never_called_a_summary() -> None:
+    """What a server of this dialect called its reasoning stays that, encoded anew, whatever the client asked for."""
+    asked = RESPONSES.read("chat", {"model": "alias", "input": "hi", "reasoning": {"summary": "auto"}})
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]}
+    body = {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1,
+        "status": "completed",
+        "model": "m",
+        "output": [thought],
+    }
+    (frame,) = pump(RESPONSES.inlet(asked, False), [dumps(body)])
+    (made,) = payloads(b"data: " + write(RESPONSES.outlet(exchange_of(asked)), [Frame(frame.events)]))
+    assert made["output"][0]["content"] == thought["content"]
+    assert made["output"][0]["summary"] == []
+
+
 def test_a_stream_without_numbers_is_given_some() -> None:
     """Servers that leave out what the API requires are written anew, and then it is there."""
     bare = [{n: v for n, v in wire.items() if n != "sequence_number"} for wire in stream()]
