@@ -44,6 +44,9 @@ class Discovery:
                 urls, whole = await self._addresses()
         except OSError as error:
             raise LookupFailed(f"the name server cannot be asked: {error.strerror or type(error).__name__}") from None
+        except LookupFailed:
+            self._resolver = None  # the machine's settings may have changed
+            raise
         ordered = sorted(set(urls))
         return Found(tuple(ordered[:MOST_ENDPOINTS]), whole, max(0, len(ordered) - MOST_ENDPOINTS))
 

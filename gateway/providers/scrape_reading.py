@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +13,8 @@ from gateway.providers.scrape_json import reached, values
 
 MOST_NAMES = 1024
 MOST_NAME_CHARS = 256
+MOST_NUMBER = 1e15
+"""A load, a size or a counter beyond that is none."""
 _SUMMED = frozenset(("waiting", "running", "slots", "blocks", "prompt_tokens", "cached_tokens"))
 """Over the engines of one server (data parallel), and over its models; the rest is the largest, and `kv` the mean."""
 
@@ -104,8 +105,8 @@ def _read(text: str | None) -> float | None:
 
 
 def _number(field: Field, found: Sequence[Any]) -> float | int | None:
-    numbers = [float(one) for one in found if isinstance(one, bool | int | float)]
-    numbers = [one for one in numbers if math.isfinite(one) and one >= 0]
+    told = [one for one in found if isinstance(one, bool | int | float)]
+    numbers = [float(one) for one in told if 0 <= one <= MOST_NUMBER]  # NaN is neither
     if not numbers and not (found == [] and field in ("running", "waiting")):
         return None
     if field == "kv":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from gateway.core.clock import Clock
+from gateway.pools.endpoint import Endpoint
 from gateway.providers.watch_pool import Member, PoolWatch
 
 MOST_LABELLED = 256
@@ -110,7 +112,7 @@ def rows(pools: Iterable[PoolWatch], clock: Clock) -> list[Row]:
 
 
 def readings(pools: Iterable[PoolWatch], clock: Clock) -> Readings:
-    """Gauges of endpoints only where there is a choice of them: a rented provider is one endpoint, and known by name."""
+    """The first `MOST_LABELLED` endpoints have gauges of their own."""
     out: Readings = {name: {} for name in LABELS}
     now = clock.now()
     room = MOST_LABELLED
@@ -121,15 +123,19 @@ def readings(pools: Iterable[PoolWatch], clock: Clock) -> Readings:
             out["tidegate_lookups_failed_total"][pool.name] = float(pool.failed_lookups)
         for name in pool.expected:
             out["tidegate_engine_metric_missing"][pool.name, name] = float(pool.missing[name])
-        for member in list(pool.members.values())[:room]:
-            _gauges(out, pool, member, now)
+        shown = list(pool.members.values())[:room]
+        labels = Counter(member.endpoint.label for member in shown)
+        for member in shown:
+            endpoint = member.endpoint
+            alone = labels[endpoint.label] == 1  # else they differ by their paths
+            at = (pool.name, endpoint.label if alone else endpoint.url.partition("://")[2])
+            _gauges(out, at, endpoint, now)
         room -= min(room, len(pool.members))
     return out
 
 
-def _gauges(out: Readings, pool: PoolWatch, member: Member, now: int) -> None:
-    endpoint, reading = member.endpoint, member.endpoint.reading
-    at = (pool.name, endpoint.label)
+def _gauges(out: Readings, at: tuple[str, str], endpoint: Endpoint, now: int) -> None:
+    reading = endpoint.reading
     out["tidegate_endpoint_in_flight"][at] = float(endpoint.in_flight)
     out["tidegate_endpoint_tokens_in_flight"][at] = endpoint.unread
     out["tidegate_endpoint_expected_ttft_seconds"][at] = endpoint.expected(now)

@@ -4,6 +4,7 @@ real Redis behind it."""
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,7 +33,9 @@ QUICK = {"every": "100ms"}
 
 
 @asynccontextmanager
-async def gateway(base: Path, provider: dict[str, Any], **sections: Any) -> AsyncIterator[Talk]:
+async def gateway(
+    base: Path, provider: dict[str, Any], *, logger: logs.Logger | None = None, **sections: Any
+) -> AsyncIterator[Talk]:
     """With one provider, `gpu`, and one model, `m`."""
     value = {
         "version": 1,
@@ -43,7 +46,7 @@ async def gateway(base: Path, provider: dict[str, Any], **sections: Any) -> Asyn
     }
     config = configuration.of_value(value, base)
     ledger = Ledger()
-    made = Gateway(config, base, logger=logs.setup("off"), recorders=[ledger])
+    made = Gateway(config, base, logger=logger or logs.setup("off"), recorders=[ledger])
     async with running(made) as url, httpx.AsyncClient(base_url=url, timeout=WAIT) as http:
         nobody: Any = None
         yield Talk(made, url, nobody, nobody, ledger, http)
@@ -269,6 +272,51 @@ async def test_what_a_busy_engine_says(tmp_path: Path) -> None:
             await until(lambda: endpoint.reading.running == endpoint.reading.waiting == 0)
             assert endpoint.in_flight == 0
             assert endpoint.healthy
+
+
+async def test_a_line_is_logged_when_something_changes(tmp_path: Path) -> None:
+    """Once for each change, with the provider and the endpoint, and none while things stay as they are."""
+    lines = io.StringIO()
+    async with NameServer() as names, FaultServer() as one:
+        provider = {
+            **discovered(names, one.port),
+            "health": {"path": "/health", **QUICK, "failures": 1},
+            "api_key": "sk-s",
+        }
+        async with gateway(tmp_path, provider, logger=logs.setup("json", lines)) as t:
+            names.names[NAME] = ["127.0.0.1"]
+            await until_found(t, "127.0.0.1")
+            await drain(t, f"127.0.0.1:{one.port}", True)
+            pool = t.gateway.pools.all["gpu"]
+            (endpoint,) = pool.endpoints.all
+            await one.stop()
+            await until(lambda: not endpoint.healthy)
+            await pool.members[endpoint.url].watch.probe()
+            await pool.look_up()
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [line["event"] for line in told] == [
+        "no endpoint is found",
+        "endpoints changed",
+        "endpoint drained",
+        "endpoint is ill",
+    ]
+    assert all(line["provider"] == "gpu" and line["level"] == "warning" for line in told)
+    assert told[1]["come"] == [f"127.0.0.1:{one.port}"]
+    assert "sk-s" not in lines.getvalue()
+
+
+async def test_endpoints_of_one_host_have_gauges_of_their_own(tmp_path: Path) -> None:
+    """Two that differ by their path only are two series, and a drain must say which is meant."""
+    async with FaultServer() as one:
+        urls = [f"{one.url}/a/v1", f"{one.url}/b/v1"]
+        async with gateway(tmp_path, {"type": "openai-compatible", "endpoints": urls}) as t:
+            page = (await t.http.get("/metrics")).text
+            assert page.count("\ntidegate_endpoint_well{") == 2
+            assert f'endpoint="127.0.0.1:{one.port}/a/v1"' in page
+            unsure = await drain(t, f"127.0.0.1:{one.port}", True)
+            assert unsure.status_code == 404
+            assert "give the whole URL" in unsure.json()["error"]["message"]
+            assert (await drain(t, urls[1], True)).json()["endpoint"]["url"] == urls[1]
 
 
 async def test_nothing_is_left_after_the_stop(tmp_path: Path) -> None:

@@ -354,6 +354,7 @@ async def test_it_runs_by_itself_and_stops_whole(world: Worlds) -> None:
     w.pool.start()
     await w.server.until_asked("/health", 3)
     await w.server.until_asked("/metrics", 3)
+    assert w.server.connections <= 2, "one for probes and one for scrapes, kept"
     await w.pool.stop()
     ours = {task.get_name() for task in asyncio.all_tasks() - before}
     assert not ours & {"probe", "scrape", "look-up"}

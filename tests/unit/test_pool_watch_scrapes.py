@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -131,6 +131,9 @@ def test_numbers_that_say_nothing_are_no_values() -> None:
     """NaN, infinities and negative loads are left out, and a share is at most 1."""
     reader = PageReader(Page(path="/m", names={"waiting": ("w",), "running": ("r",), "kv": ("k",)}))
     assert reader.read(b"w NaN\nr -1\nk 1.5\n").fields == {"kv": 1.0}
+    assert reader.read(b"w 1e300\nr 0\nk -0.5\n").fields == {"running": 0.0}
+    slots = PageReader(Page(path="/m", form="json", names={"slots": ("total_slots",)}))
+    assert slots.read(b'{"total_slots": 1%s}' % (b"0" * 400)).fields == {}
     assert reader.read(b"w +Inf\nr 3e0\nk 0\n").fields == {"running": 3.0, "kv": 0.0}
 
 
@@ -149,6 +152,7 @@ def test_what_is_read_is_bounded() -> None:
 LABELS = st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), st.text(max_size=12), max_size=4)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(LABELS, st.floats(allow_nan=False)), min_size=1, max_size=6))
 def test_samples_are_as_the_reference_parser_reads_them(given_: list[tuple[dict[str, str], float]]) -> None:
     """Whatever labels and values a page is written with, ours and prometheus_client's parser say the same."""
@@ -163,6 +167,28 @@ def test_samples_are_as_the_reference_parser_reads_them(given_: list[tuple[dict[
     family = next(f for f in text_string_to_metric_families(page.decode()) if f.name == "m")
     wanted = [(dict(s.labels), s.value) for s in family.samples if s.name == "m"]
     assert [(s.labels, s.value) for s in samples(page, "m")] == wanted
+
+
+READERS = [PageReader(page) for kind in catalog.types() for page in catalog.profile(kind).engine.pages]
+RECORDED = [path.read_bytes() for path in sorted(PAGES.iterdir()) if path.suffix in (".txt", ".json")]
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_no_page_breaks_the_reader(data: st.DataObject) -> None:
+    """Any bytes, also a recorded page with a piece cut out or put in: read, or said to be unreadable, and nothing else."""
+    page = data.draw(st.sampled_from(RECORDED) | st.binary(max_size=200))
+    at = data.draw(st.integers(0, len(page)))
+    page = page[:at] + data.draw(st.binary(max_size=20)) + page[at + data.draw(st.integers(0, 40)) :]
+    reader = data.draw(st.sampled_from(READERS))
+    try:
+        told = reader.read(page)
+    except Unreadable:
+        return
+    assert told.missing <= reader.expected
+    Reading(at=0, **told.fields)
+    for name in ("waiting", "running", "kv", "started", "prompt_tokens"):
+        assert told.fields.get(name, 0) >= 0
 
 
 @pytest.mark.parametrize("kind", catalog.types())
