@@ -10,11 +10,12 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from gateway.pools.asked import Asked
 from gateway.pools.chain import BLOCK, ROOT_BLOCKS, Prefix
-from gateway.pools.cost import Estimate, estimate
+from gateway.pools.cost import Estimate, estimate, question
 from gateway.pools.learned import FIRST_RATE, Scale
 from gateway.pools.placement import cap, first
 from gateway.pools.sharing import marks_of
@@ -31,6 +32,7 @@ NEAR_COLD = 0.25
 SLACK = 0.002
 """Seconds that never matter."""
 MOST_REMEMBERED = 4096
+_WAIT = attrgetter("wait")
 _NO_PREFIX = Prefix((), 0, 0, 0)
 
 
@@ -60,9 +62,10 @@ class ByPrefix:
         rates = [rate for endpoint in ready if (rate := endpoint.known.speed.rate)]
         usual = sum(rates) / len(rates) if rates else FIRST_RATE
         marks = marks_of(prefix.blocks) if self.shared else ()
-        estimates = [estimate(endpoint, prefix, marks, now, scale, usual) for endpoint in ready]
-        best = min(estimates, key=lambda one: one.wait)
-        longest = max(one.blocks for one in estimates)
+        asked = question(prefix, marks, now, scale, usual)
+        estimates = [estimate(endpoint, asked) for endpoint in ready]
+        best = min(estimates, key=_WAIT)
+        longest = max([one.blocks for one in estimates])
         near = NEAR * best.wait
         if scale.tokens(longest * BLOCK) < COLD * best.prompt:
             near = max(near, NEAR_COLD * best.prompt / usual)

@@ -32,7 +32,9 @@ class Held:
     def match(self, blocks: Sequence[int]) -> int:
         """How many of them it has, from the first on. Changes nothing."""
         held = self._blocks
-        low, high = 0, len(blocks)
+        if not blocks or blocks[0] not in held:
+            return 0
+        low, high = 1, len(blocks)
         while low < high:
             middle = (low + high) // 2
             if blocks[middle] in held:

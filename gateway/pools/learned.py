@@ -63,16 +63,13 @@ class Scale:
 class Speed:
     """Of one endpoint."""
 
-    __slots__ = ("_hold", "_rate")
+    __slots__ = ("_hold", "_rate", "rate")
 
     def __init__(self) -> None:
         self._rate = Mean()
         self._hold = Mean()
-
-    @property
-    def rate(self) -> float | None:
-        """Tokens of prompt that it reads in a second."""
-        return self._rate.value
+        self.rate: float | None = None
+        """Tokens of prompt that it reads in a second; None until that was measured."""
 
     @property
     def hold(self) -> float:
@@ -83,6 +80,7 @@ class Speed:
         """It had read `tokens` (of this call, and of those before it in the queue) when `seconds` were over."""
         if tokens >= FEWEST_TOKENS and seconds > 0:
             self._rate.take(tokens / seconds, QUIET if quiet else BUSY)
+            self.rate = self._rate.value
 
     def held(self, seconds: float) -> None:
         self._hold.take(seconds)

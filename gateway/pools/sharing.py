@@ -70,6 +70,9 @@ class Others:
     def __init__(self) -> None:
         self._loads: dict[int, Load] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._loads)
+
     def said(self, by: int, load: Load) -> None:
         if by in self._loads or len(self._loads) < MOST_GATEWAYS:
             self._loads[by] = load
