@@ -1,4 +1,5 @@
-"""`tidegate explain ID`: one decision record of a running gateway, as a story."""
+"""`tidegate explain ID`: one decision record of a running gateway, as a story; with `--config`, also what another
+configuration would have decided."""
 
 from __future__ import annotations
 
@@ -9,8 +10,14 @@ import re
 import sys
 import urllib.error
 import urllib.request
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
+
+from gateway.configuring.problems import ConfigError
+
+if TYPE_CHECKING:
+    from gateway.core.receipt import Receipt
 
 KEY = "TIDEGATE_KEY"
 MOST = 4 * 1024 * 1024
@@ -18,6 +25,8 @@ MOST = 4 * 1024 * 1024
 _TOLD = f"""\
 ID is what the gateway answers as x-request-id. It keeps its last 500 records, each worker process its own.
 Where keys are in force an admin key is needed, in the environment as {KEY}.
+With --config the record is also put to that configuration: which route, checks, caches and models would be chosen now, and
+what cannot be known, because a record holds no text.
 Status: 0 told, 1 there is no such record, 2 it could not be asked."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -35,7 +44,8 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("id", metavar="ID", help="the request's id")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="the gateway (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="the record as JSON")
+    parser.add_argument("--config", type=Path, help="also say what this configuration would decide")
+    parser.add_argument("--json", action="store_true", help="the record as JSON, with --config beside the replay")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait (default: %(default)g)")
     parser.set_defaults(run=run)
 
@@ -46,7 +56,10 @@ def run(options: argparse.Namespace) -> int:
         if body is None:
             print(f"{options.url} has no record of {options.id!r}; it keeps the last ones only", file=sys.stderr)
             return 1
-        lines = [json.dumps(json.loads(body), indent=2)] if options.json else _story(body)
+        lines = _json(body, options.config) if options.json else _story(body, options.config)
+    except ConfigError as wrong:
+        print(*wrong.problems, sep="\n", file=sys.stderr)
+        return 2
     except (Unasked, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -54,18 +67,46 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _story(body: bytes) -> list[str]:
+def _story(body: bytes, config: Path | None) -> list[str]:
+    from gateway.commands.replay import lines_of, replayed
+    from gateway.console.story import story
+
+    receipt = _receipt(body)
+    lines = story(receipt)
+    if config is not None:
+        lines += lines_of(replayed(receipt, _loaded(config)), str(config))
+    # What clients name (users, sessions, tags) is not for the terminal to interpret.
+    return [_CONTROL.sub("\ufffd", line) for line in lines]
+
+
+def _json(body: bytes, config: Path | None) -> list[str]:
     import msgspec
 
-    from gateway.console.story import story
+    from gateway.commands.replay import replayed
+
+    told = json.loads(body)
+    if config is not None:
+        replay = replayed(_receipt(body), _loaded(config))
+        told = {"record": told, "replay": msgspec.to_builtins(replay)}
+    return [json.dumps(told, indent=2)]
+
+
+def _receipt(body: bytes) -> Receipt:
+    import msgspec
+
     from gateway.core.receipt import Receipt
 
     try:
-        receipt = msgspec.json.decode(body, type=Receipt)
+        return msgspec.json.decode(body, type=Receipt)
     except msgspec.DecodeError as error:
         raise Unasked(f"the answer is no decision record: {error}") from None
-    # What clients name (users, sessions, tags) is not for the terminal to interpret.
-    return [_CONTROL.sub("\ufffd", line) for line in story(receipt)]
+
+
+def _loaded(path: Path) -> Any:
+    """Raises ConfigError with every problem."""
+    from gateway import config as configuration
+
+    return configuration.load(path)
 
 
 def fetch(url: str, id: str, key: str, timeout: float) -> bytes | None:

@@ -176,3 +176,28 @@ def test_an_option_that_is_wrong(wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as left:
         cli.main(["faults", *wrong])
     assert left.value.code == 2
+
+
+async def test_a_record_is_put_to_another_configuration(talk: Converse, capsys: Printed, tmp_path: Path) -> None:
+    """`--config`: the story, then what would be decided now and what nobody can know; a file that is wrong is told as
+    `tidegate check` tells it, with status 2."""
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        'version: 1\nproviders: {new: {type: openai-compatible, base_url: "http://127.0.0.1:9/v1"}}\n'
+        "models: {m: {targets: [{provider: new, model: big}]}}\n"
+    )
+    async with talk(models=TWO) as t:
+        t.upstream.script("m", ["fine"])
+        id = (await t.ask("my own words")).headers["x-request-id"]
+        await t.receipt()
+        assert await explain(t, id, "--config", str(other)) == 0
+        told = capsys.readouterr().out
+        assert f"replayed against {other}" in told
+        assert "1. m: new/big" in told
+        assert "the record holds no text to ask with" in told
+        assert await explain(t, id, "--config", str(other), "--json") == 0
+        both = json.loads(capsys.readouterr().out)
+        assert (both["record"]["id"], both["replay"]["plan"]) == (id, ["m: new/big"])
+        other.write_text("version: 1\nproviders: {}\nmodels: {}\n")
+        assert await explain(t, id, "--config", str(other)) == 2
+        assert "models" in capsys.readouterr().err
