@@ -1,5 +1,4 @@
-"""The Gemini dialect: `generateContent`, its stream, and the counting of tokens, both ways; OpenAI's embeddings, asked of a
-Gemini server."""
+"""The Gemini dialect: `generateContent`, its stream, the counting of tokens and vectors, both ways."""
 
 from __future__ import annotations
 
@@ -22,6 +21,7 @@ from gateway.dialects.gemini_from_neutral import from_neutral
 from gateway.dialects.gemini_inlet import StreamInlet, read_response
 from gateway.dialects.gemini_outlet import FoldingOutlet, StreamOutlet
 from gateway.dialects.gemini_read import read
+from gateway.dialects.gemini_vectors import VectorsOutlet, native_body, read_native
 from gateway.dialects.json_codec import encode
 from gateway.dialects.neutral import Neutral, no_operation
 from gateway.dialects.whole_inlet import WholeInlet
@@ -57,6 +57,8 @@ class Gemini:
     def outlet(self, exchange: Exchange) -> Outlet:
         if exchange.operation == "count_tokens":
             return CountOutlet(exchange)
+        if exchange.operation == "embeddings":
+            return VectorsOutlet(exchange)
         return StreamOutlet(exchange) if exchange.asked().stream else FoldingOutlet(exchange)
 
     def error(self, fault: GatewayFault, exchange_id: str) -> bytes:
@@ -80,12 +82,15 @@ class Gemini:
         body = self._body(request, model, params)
         if params:
             _apply(body, params)
+        if operation == "embeddings" and "content" in body:
+            verb = "embedContent"
         path = f"/{quote(model, safe='/@:.-_~')}:{_STREAM if stream else verb}"
         return Call("POST", path, dict(_STREAM_HEADERS if stream else _HEADERS), encode(body), stream)
 
     def _body(self, request: Request, model: str, params: Mapping[str, Any]) -> Body:
         if request.operation == "embeddings":
-            return embed_body(table.dropped(request.body, params), model)
+            own = request.dialect == NAME
+            return native_body(request.body, model) if own else embed_body(table.dropped(request.body, params), model)
         if request.dialect == NAME:
             body = dict(request.body)
             nested = body.get("generateContentRequest")
@@ -99,7 +104,8 @@ class Gemini:
         if request.operation == "count_tokens":
             return WholeInlet(NAME, read_count)
         if request.operation == "embeddings":
-            return WholeInlet(NAME, reader_for(request))
+            own = request.dialect == NAME
+            return WholeInlet(NAME, read_native, relayed=True) if own else WholeInlet(NAME, reader_for(request))
         return StreamInlet(answers(request)) if stream else WholeInlet(NAME, read_response)
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayFault:

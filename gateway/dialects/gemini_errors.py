@@ -25,6 +25,8 @@ _STATUSES = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+_METHODS = ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"]
+"""Told of every alias: which of them the model behind it can is its provider's to say."""
 _RPC = "type.googleapis.com/google.rpc."
 _MOST_DELAY = 60.0
 """Seconds told to a client: some sleep as long as they are told."""
@@ -59,7 +61,7 @@ def model_list(aliases: Sequence[str], *, one: bool) -> bytes:
             "name": f"models/{alias}",
             "displayName": alias,
             "version": "1",
-            "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens"],
+            "supportedGenerationMethods": _METHODS,
         }
         for alias in aliases
     ]

@@ -12,6 +12,7 @@ from gateway.core.request import Body, Operation, Request, Role, Slot, SlotKind
 from gateway.dialects.gemini_chunk import MAX_CHOICES
 from gateway.dialects.gemini_extra import NAME
 from gateway.dialects.gemini_spelling import respell
+from gateway.dialects.gemini_vectors import read_vectors
 from gateway.dialects.reading import flag, model_of, wrong
 
 _ROLES: dict[str, Role] = {"user": "user", "model": "assistant", "function": "tool", "tool": "tool"}
@@ -22,7 +23,7 @@ _LISTS = ("tools", "safetySettings")
 def read(operation: Operation, body: Body) -> Request:
     """Raises `BadRequest` naming the field. `body` becomes the request's own and is not copied; `model` and `stream`, which
     no body of this API has, are taken out of it."""
-    if operation not in ("chat", "count_tokens"):
+    if operation not in ("chat", "count_tokens", "embeddings"):
         raise BadRequest(f"There is no {operation} in this API.")
     model, stream = model_of(body), flag(body, "stream")
     body.pop("model", None)
@@ -30,7 +31,9 @@ def read(operation: Operation, body: Body) -> Request:
     respell(body)
     slots: list[Slot] = []
     nested = body.get("generateContentRequest") if operation == "count_tokens" else None
-    if nested is None:
+    if operation == "embeddings":
+        read_vectors(body, slots)
+    elif nested is None:
         _content_of(body, "", slots)
     elif type(nested) is dict:
         _content_of(nested, "generateContentRequest.", slots)

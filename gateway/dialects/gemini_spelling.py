@@ -30,7 +30,10 @@ def respell(body: Body) -> None:
         _fields(tool, "tools.")
         for declared in _each(tool.get("functionDeclarations")):
             _fields(declared, "functionDeclarations.")
-    for content in (*_each(body.get("contents")), *_each(body.get("systemInstruction"))):
+    for request in _each(body.get("requests")):
+        _fields(request, "requests.")
+        _parts(_inner(request, "content").get("parts"))
+    for content in (*_each(body.get("contents")), *_each(body.get("systemInstruction")), *_each(body.get("content"))):
         _parts(content.get("parts"))
 
 

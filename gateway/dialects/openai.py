@@ -48,8 +48,10 @@ class OpenAI:
     name = NAME
     beat = b": keepalive\n\n"
 
-    def __init__(self, readers: Mapping[str, ToNeutral]) -> None:
+    def __init__(self, readers: Mapping[str, ToNeutral], vectors: Mapping[str, Callable[[Body], Body]]) -> None:
+        """`vectors` turn other dialects' requests for vectors into this one's."""
         self._readers = readers
+        self._vectors = vectors
 
     # --- the client's side
 
@@ -97,6 +99,8 @@ class OpenAI:
     def _body(self, request: Request, params: Mapping[str, Any]) -> Body:
         if request.dialect == NAME:
             return dict(request.body)
+        if request.operation == "embeddings" and request.dialect in self._vectors:
+            return self._vectors[request.dialect](request.body)
         if request.operation != "chat":
             raise no_operation(request.operation)
         return from_neutral(self._readers[request.dialect](table.dropped(request.body, params)))

@@ -11,6 +11,7 @@ from gateway.dialects import anthropic_to_neutral, gemini_to_neutral, openai_to_
 from gateway.dialects.anthropic import Anthropic
 from gateway.dialects.converse import Converse
 from gateway.dialects.gemini import Gemini
+from gateway.dialects.gemini_vectors import openai_body
 from gateway.dialects.neutral import Neutral
 from gateway.dialects.openai import OpenAI
 from gateway.dialects.responses import Responses
@@ -33,5 +34,10 @@ def upstream_dialects() -> Mapping[str, Dialect]:
 def dialects() -> Mapping[str, Dialect]:
     """One stateless codec for each dialect that clients speak; every one can say what a client of any other asked for."""
     readers = _readers()
-    found: tuple[Dialect, ...] = (OpenAI(readers), Anthropic(readers), Responses(), Gemini(readers))
+    found: tuple[Dialect, ...] = (
+        OpenAI(readers, {Gemini.name: openai_body}),
+        Anthropic(readers),
+        Responses(),
+        Gemini(readers),
+    )
     return MappingProxyType({dialect.name: dialect for dialect in found})

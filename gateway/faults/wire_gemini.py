@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 VECTOR = 8  # numbers in an embedding
 TOKENS = 42  # of any prompt that is counted
 WORDS = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content_filter": "SAFETY"}
-_PATH = re.compile(r".*/models/(.+):(generateContent|streamGenerateContent|countTokens|batchEmbedContents)")
+_PATH = re.compile(
+    r".*/models/(.+):(generateContent|streamGenerateContent|countTokens|batchEmbedContents|embedContent)"
+)
 
 
 def called(path: str) -> tuple[str, str] | None:
@@ -74,6 +76,8 @@ def other(asked: Received, verb: str) -> Mapping[str, Any] | None:
     if verb == "batchEmbedContents":
         given = asked.fields.get("requests") or []
         return {"embeddings": [{"values": _vector(encode(one.get("content")))} for one in given]}
+    if verb == "embedContent":
+        return {"embedding": {"values": _vector(encode(asked.fields.get("content")))}}
     return None
 
 

@@ -25,6 +25,8 @@ _VERBS: Mapping[str, tuple[Operation, bool]] = {
     "generateContent": ("chat", False),
     "streamGenerateContent": ("chat", True),
     "countTokens": ("count_tokens", False),
+    "embedContent": ("embeddings", False),
+    "batchEmbedContents": ("embeddings", False),
 }
 """Operation, and whether the answer is a stream."""
 _CALL = re.compile(rf"(?:/gemini)?/v1(?:beta)?/models/(.+):({'|'.join(_VERBS)})", re.DOTALL)

@@ -94,4 +94,5 @@ PATHS = {
     ("openai", "batches"): "/v1/batches",
     ("gemini", "chat"): "/v1beta/models/{model}:generateContent",
     ("gemini", "count_tokens"): "/v1beta/models/{model}:countTokens",
+    ("gemini", "embeddings"): "/v1beta/models/{model}:batchEmbedContents",
 }

@@ -385,6 +385,28 @@ def test_keys(serve: Serve, fleet: Fleet, faults: FaultServer, tmp_path: Path) -
     assert answer.json()["error"]["status"] == "RESOURCE_EXHAUSTED"
 
 
+def test_vectors(client: genai.Client, faults: FaultServer) -> None:
+    """Of several texts at once, from llama.cpp by way of OpenAI's API, and from a server of this one; what only Google's models
+    know of a text is named by an error, or passed on."""
+    texts: Any = ["one", "two"]
+    for model in ("demo-embed", "native"):
+        made = client.models.embed_content(model=model, contents=texts)
+        one, two = made.embeddings or []
+        assert one.values
+        assert two.values
+        assert len(one.values) == len(two.values)
+        assert one.values != two.values
+    single = client.models.embed_content(model="demo-embed", contents="one").embeddings or []
+    together = client.models.embed_content(model="demo-embed", contents=texts).embeddings or []
+    assert single[0].values == pytest.approx(together[0].values, abs=1e-5)
+    config = types.EmbedContentConfig(task_type="RETRIEVAL_QUERY", output_dimensionality=8)
+    client.models.embed_content(model="native", contents="q", config=config)
+    sent = faults.requests[-1].fields["requests"][0]
+    assert (sent["model"], sent["taskType"], sent["outputDimensionality"]) == ("models/native", "RETRIEVAL_QUERY", 8)
+    with pytest.raises(errors.ClientError, match=r"requests\[0\]\.taskType"):
+        client.models.embed_content(model="demo-embed", contents="q", config=config)
+
+
 # --- other SDKs, asked of a server of this API
 
 

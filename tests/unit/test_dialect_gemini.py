@@ -292,6 +292,54 @@ def test_vectors_are_asked_in_one_batch() -> None:
         GEMINI.call(operation("completions", prompt="a"), TARGET, False, {})
 
 
+@pytest.mark.parametrize("batch", [False, True])
+def test_vectors_are_asked_and_told_in_each_dialect(batch: bool) -> None:
+    """Texts are slots; a batch, or one text in the older form, is asked of either kind of server and told in the same form."""
+    one = {"content": {"parts": [{"text": "a"}]}, "output_dimensionality": 2}
+    body = {"requests": [{"model": "models/alias", **one}, one]} if batch else one
+    request = GEMINI.read("embeddings", {"model": "alias", **json.loads(json.dumps(body))})
+    assert [slot.text for slot in request.slots] == ["a"] * (1 + batch)
+    call = GEMINI.call(request, TARGET, False, {})
+    assert call.path == f"/models/upstream-model:{'batchEmbedContents' if batch else 'embedContent'}"
+    own = json.loads(call.body)
+    assert not batch or {each["model"] for each in own["requests"]} == {"models/upstream-model"}
+    sent = json.loads(OPENAI.call(request, TARGET, False, {}).body)
+    assert sent == {
+        "model": "upstream-model",
+        "input": ["a"] * (1 + batch),
+        "dimensions": 2,
+        "encoding_format": "float",
+    }
+    values = [{"values": [0.5, 1.0]}] * (1 + batch)
+    told = {"embeddings": values} if batch else {"embedding": values[0]}
+    frames = pump(GEMINI.inlet(request, False), [dumps(told)])
+    assert write(outlet_for(request), frames) == dumps(told)
+    data = [{"index": at, "embedding": each["values"]} for at, each in enumerate(values)]
+    frames = pump(OPENAI.inlet(request, False), [dumps({"data": data[::-1], "usage": {"prompt_tokens": 3}})])
+    assert json.loads(write(outlet_for(request), frames)) == {**told, "usageMetadata": {"promptTokenCount": 3}}
+    bare = [Frame(frame.events) for frame in frames]
+    assert json.loads(write(outlet_for(request), bare)) == {**told, "usageMetadata": {"promptTokenCount": 3}}
+
+
+@pytest.mark.parametrize(
+    ("one", "param"),
+    [
+        ({"taskType": "RETRIEVAL_QUERY"}, "requests[0].taskType"),
+        ({"title": "t"}, "requests[0].title"),
+        ({"content": {"parts": [{"text": "a"}, {"text": "b"}]}}, "requests[0].content.parts"),
+        ({"content": {"parts": [IMAGE]}}, "requests[0].content.parts"),
+        ({"outputDimensionality": 9}, "requests"),
+    ],
+)
+def test_what_vectors_cannot_be_asked_for_elsewhere_is_named(one: dict[str, Any], param: str) -> None:
+    """What makes another vector of a text is not left out silently."""
+    plain = {"content": {"parts": [{"text": "a"}]}}
+    request = GEMINI.read("embeddings", {"model": "alias", "requests": [{**plain, **one}, plain]})
+    with pytest.raises(Untranslatable) as caught:
+        OPENAI.call(request, TARGET, False, {})
+    assert caught.value.param == param
+
+
 # --- answers
 
 
