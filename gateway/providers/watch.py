@@ -140,7 +140,8 @@ class Pools:
     # --- how they are
 
     def readings(self) -> Readings:
-        return readings(self.all.values(), self._clock)
+        failed = self.courier.failed if self.courier is not None else 0
+        return readings(self.all.values(), self._clock) | {"tidegate_pool_news_failed_total": {"": float(failed)}}
 
     def waiting(self) -> str | None:
         """Why no request could be answered at all; None while any provider has an endpoint."""

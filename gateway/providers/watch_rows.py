@@ -17,6 +17,7 @@ LABELS: Mapping[str, str | tuple[str, ...]] = {
     "tidegate_endpoint_in_flight": ("provider", "endpoint"),
     "tidegate_endpoint_tokens_in_flight": ("provider", "endpoint"),
     "tidegate_endpoint_expected_ttft_seconds": ("provider", "endpoint"),
+    "tidegate_endpoint_blocks_held": ("provider", "endpoint"),
     "tidegate_endpoint_well": ("provider", "endpoint"),
     "tidegate_endpoint_draining": ("provider", "endpoint"),
     "tidegate_endpoint_waiting": ("provider", "endpoint"),
@@ -27,6 +28,8 @@ LABELS: Mapping[str, str | tuple[str, ...]] = {
     "tidegate_engine_metric_missing": ("provider", "name"),
     "tidegate_scrapes_failed_total": "provider",
     "tidegate_lookups_failed_total": "provider",
+    "tidegate_leases_forgotten_total": "provider",
+    "tidegate_pool_news_failed_total": (),
 }
 """The labels of each gauge."""
 
@@ -119,6 +122,7 @@ def readings(pools: Iterable[PoolWatch], clock: Clock) -> Readings:
     for pool in pools:
         out["tidegate_endpoints"][pool.name] = float(len(pool.members))
         out["tidegate_scrapes_failed_total"][pool.name] = float(pool.failed_scrapes)
+        out["tidegate_leases_forgotten_total"][pool.name] = float(pool.endpoints.forgotten)
         if pool.discovery is not None:
             out["tidegate_lookups_failed_total"][pool.name] = float(pool.failed_lookups)
         for name in pool.expected:
@@ -139,6 +143,7 @@ def _gauges(out: Readings, at: tuple[str, str], endpoint: Endpoint, now: int) ->
     out["tidegate_endpoint_in_flight"][at] = float(endpoint.in_flight)
     out["tidegate_endpoint_tokens_in_flight"][at] = endpoint.unread
     out["tidegate_endpoint_expected_ttft_seconds"][at] = endpoint.expected(now)
+    out["tidegate_endpoint_blocks_held"][at] = float(len(endpoint.known.held))
     out["tidegate_endpoint_well"][at] = float(endpoint.healthy)
     out["tidegate_endpoint_draining"][at] = float(endpoint.draining)
     if reading is not None:

@@ -11,7 +11,17 @@ import yaml
 
 from gateway import config as configuration
 from gateway.commands.check import report_of
+from gateway.core.clock import ManualClock
 from gateway.http.endpoints import DrainRequest
+from gateway.pools.asked import Asked
+from gateway.pools.by_prefix import NEAR
+from gateway.pools.chain import BLOCK, ROOT_BLOCKS, prefix_of
+from gateway.pools.cost import DECODING
+from gateway.pools.endpoints import Endpoints
+from gateway.pools.filter import FULL_QUEUE, HEADROOM, TURNS
+from gateway.pools.held import MOST, MOST_OF_A_POOL
+from gateway.pools.learned import LEAST_OF_IT
+from gateway.pools.placement import BOUND
 from gateway.pools.reading import STALE_AFTER
 from gateway.providers import catalog
 from gateway.providers.discover import MOST_ENDPOINTS
@@ -99,3 +109,23 @@ def test_the_drain_request_is_one() -> None:
     """The body in the example is what the admin route reads."""
     (body,) = re.findall(r"-d '(\{.*?\})'", TEXT)
     assert msgspec.json.decode(body, type=DrainRequest).drain
+
+
+def test_the_numbers_of_the_pick_are_the_codes() -> None:
+    """What the page says of estimates, memories and bounds is what the rule goes by; its example of a reason is one."""
+    section = TEXT.partition("## Which endpoint is picked")[2].partition("## Adapters")[0]
+    for number in (
+        f"{DECODING:.0f} for each answer",
+        f"blocks of {BLOCK} bytes",
+        f"else {MOST:,}",
+        f"{MOST_OF_A_POOL:,} in one pool",
+        f"less than {NEAR:.0%}".replace("%", " %"),
+        f"than {BOUND} times the mean",
+        f"of {FULL_QUEUE * (1 + HEADROOM)} and more",
+    ):
+        assert number in " ".join(section.split()), number
+    assert (TURNS, ROOT_BLOCKS * BLOCK, LEAST_OF_IT) == (2, 1024, 0.5)
+    lease = Endpoints(["http://a", "http://b"], "prefix", ManualClock()).lease(Asked(prefix=prefix_of(b"x" * 4096)))
+    assert lease is not None
+    (shown,) = re.findall(r"`(prefix \d.*? s)`", section)
+    assert re.sub(r"[\d.]+", "N", shown) == re.sub(r"[\d.]+", "N", lease.picked)
