@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from routing.examples import OUT_OF_SCOPE, UNCLEAR, Examples, ExamplesError, loa
 Found = tuple[str, str]
 """The path of a config key, and what is wrong with its value."""
 
+_LABEL = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_REASON = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,98}[\x21-\x7e])?")
 _ACTIONS = ("answer", "model", "handoff", "clarify")
 
 
@@ -27,7 +30,8 @@ class RouteMatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Then(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What happens to an intent: exactly one of these, but `handoff` may come with an `answer` to say."""
+    """What happens to an intent: exactly one of `answer`, `model`, `handoff` and `clarify`, but `handoff` may come with an
+    `answer` to say, and `action` with any of them or alone."""
 
     answer: str | None = None
     """Said as it stands; no model is called."""
@@ -35,6 +39,10 @@ class Then(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A key of `models:`."""
     handoff: str | None = None
     """Who takes over, for the application: told in `x-tidegate-handoff`."""
+    reason: str | None = None
+    """Why, for who takes over and for `x-tidegate-handoff-reason`. Absent: `intent:NAME`. Only with `handoff`."""
+    action: str | None = None
+    """What the application is to do next: a name told in `x-tidegate-action`, beside what happens here or alone."""
     clarify: str | None = None
     """A question, asked once in a conversation. `{first}` and `{second}` are the two likeliest intents' names."""
 
@@ -183,11 +191,15 @@ def default_model(intents: IntentsConfig) -> str | None:
 
 def _then(where: str, name: str, then: Then, models: Collection[str], examples: Examples | None) -> Iterator[Found]:
     given = [action for action in _ACTIONS if getattr(then, action) is not None]
-    if len(given) != 1 and given != ["answer", "handoff"]:
+    if len(given) != 1 and given != ["answer", "handoff"] and not (not given and then.action):
         yield where, f"needs exactly one of {', '.join(_ACTIONS)}; it has {', '.join(given) or 'none'}"
     for action in given:
         if not getattr(then, action).strip():
             yield f"{where}.{action}", "is empty"
+    if then.action is not None and not _LABEL.fullmatch(then.action):
+        yield f"{where}.action", "a name of 1 to 64 letters, digits and . _ : -, so that it can be a header"
+    if then.reason is not None and (then.handoff is None or not _REASON.fullmatch(then.reason)):
+        yield f"{where}.reason", "one line of 1 to 100 ASCII characters, beside `handoff`"
     if then.model is not None and then.model not in models:
         yield f"{where}.model", _no_model(then.model, models)
     if then.clarify is not None:

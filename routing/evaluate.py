@@ -32,12 +32,14 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class RowResult(msgspec.Struct, frozen=True):
-    """`intent`: the best, or `oos`; `score`: confidence that the text is in scope; `micros`: time taken."""
+    """`intent`: the best, or `oos`; `score`: confidence that the text is in scope; `micros`: time taken; `margin`: between
+    the best two."""
 
     intent: str
     score: float
     best: str
     micros: float
+    margin: float = 1.0
 
 
 class RouterReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +88,7 @@ def predict(
         reading = head.read(encode([text])[0], text)
         micros = (time.perf_counter() - started) * 1e6
         intent = OOS if reading.confidence < below else reading.best
-        results.append(RowResult(intent, reading.confidence, reading.best, micros))
+        results.append(RowResult(intent, reading.confidence, reading.best, micros, reading.margin))
     return results
 
 

@@ -109,6 +109,7 @@ class IntentRouter:
         if turn is not None and intent is not None:
             exchange.intent, exchange.intent_score = intent.name, round(intent.score, 4)
             then = self._then.get(intent.name)
+            exchange.action = then.action or "" if then is not None else ""
             answer = self._answer(exchange, intent, then, turn) if then is not None else None
             if answer is not None:
                 return answer
@@ -136,8 +137,13 @@ class IntentRouter:
             return None if question in turn.said else self._say(exchange, "clarify", question)
         if then.handoff is not None:
             words = then.answer or f"I am handing this over to {title(then.handoff)}."
-            answer = self._say(exchange, "handoff", words, {"x-tidegate-handoff": then.handoff})
-            return msgspec.structs.replace(answer, handoff=Handoff(then.handoff, f"intent:{intent.name}"))
+            headers = {"x-tidegate-handoff": then.handoff}
+            if then.reason is not None:
+                headers["x-tidegate-handoff-reason"] = then.reason
+            answer = self._say(exchange, "handoff", words, headers)
+            return msgspec.structs.replace(
+                answer, handoff=Handoff(then.handoff, then.reason or f"intent:{intent.name}")
+            )
         if then.answer is not None:
             return self._say(exchange, "canned", then.answer)
         return None

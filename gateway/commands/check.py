@@ -108,7 +108,7 @@ def _intents(route: Any) -> list[str]:
     if route.intents is None:
         return []
     return [
-        f"{name} -> " + ", ".join(f"{field} {value!r}" for field in ("answer", "model", "handoff", "clarify")
+        f"{name} -> " + ", ".join(f"{field} {value!r}" for field in ("answer", "model", "handoff", "clarify", "action")
                                   if (value := getattr(then, field)) is not None)
         for name, then in route.intents.then.items()
     ]  # fmt: skip

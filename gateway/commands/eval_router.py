@@ -24,6 +24,8 @@ _SHOWN = 10
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", type=Path, help="fit from these rows, not from the configuration's examples")
     parser.add_argument("--route", help="the configuration's route, if several have intents")
+    parser.add_argument("--answer-tokens", type=int, default=300, metavar="N", help="with --config: how long an answer is "
+                        "taken to be where savings against the route's `baseline` are told (default 300)")  # fmt: skip
     parser.add_argument("--below", type=float, help="confidence under which a text is out of scope (default: the "
                         "configuration's; else 0.5, or 0 where the training rows have no `oos` row)")  # fmt: skip
 
@@ -46,11 +48,30 @@ def evaluate(rows: list[dict[str, Any]], options: argparse.Namespace, say: Say) 
         results += predict(head, encode.encode, [texts[at] for at in part], below=below)
     told = report(head, results, truth)
     confused = _confusions(results, truth)
+    saved, more = _saved(options, config, results, texts)
     return Told(
-        report={**msgspec.to_builtins(told), "below": below, "confusions": confused},
-        lines=_lines(told, below, confused),
+        report={**msgspec.to_builtins(told), "below": below, "confusions": confused, **saved},
+        lines=[*_lines(told, below, confused), *more],
         rows=[{"intent": result.intent, "score": result.score, "best": result.best} for result in results],
     )
+
+
+def _saved(
+    options: argparse.Namespace, config: Any, results: list[RowResult], texts: list[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """What the route would have saved, where there is one with something to do by intent."""
+    from gateway.commands.eval_savings import lines, savings
+
+    if config is None:
+        return {}, []
+    name, intents = chosen_route(config, options.route)
+    if not intents.then:
+        return {}, []
+    try:
+        told = savings(config, name, results, texts, options.answer_tokens)
+    except DataError as error:
+        return {}, ["", str(error)]
+    return {"savings": told}, lines(told, len(results))
 
 
 def _config(options: argparse.Namespace) -> Any:

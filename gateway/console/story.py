@@ -82,6 +82,8 @@ def _route(receipt: Receipt) -> str:
     if receipt.intent:
         score = f" ({receipt.intent_score:.3f})" if receipt.intent_score is not None else ""
         text += f"; intent {receipt.intent}{score}"
+    if receipt.action:
+        text += f"; action {receipt.action}"
     if receipt.tier:
         score = f" (score {receipt.tier_score:.3f})" if receipt.tier_score is not None else ""
         text += f"; tier {receipt.tier}{score}"

@@ -106,6 +106,8 @@ class Exchange(msgspec.Struct, kw_only=True, eq=False):
     plan: Plan | None = None
     intent: str = ""
     intent_score: float | None = None
+    action: str = ""
+    """What the application is to do next, by the route's `then`."""
     tier: str = ""
     """`small` or `large`, where the route chooses by how hard a request looks."""
     tier_score: float | None = None

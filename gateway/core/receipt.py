@@ -92,6 +92,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The answer's kind, or empty if there was none."""
     intent: str = ""
     intent_score: float | None = None
+    action: str = ""
+    """What the application was told to do next."""
     tier: str = ""
     """`small` or `large`, where the route chooses by how hard a request looks."""
     tier_score: float | None = None

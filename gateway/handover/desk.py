@@ -166,6 +166,7 @@ def body_of(exchange: Exchange, conversation: bool) -> bytes:
         "opened": exchange.opened // 1_000_000,
         "route": exchange.route,
         "intent": exchange.intent,
+        "action": exchange.action,
         "model": request.model if request and exchange.permitted else "",
         "tenant": exchange.principal.tenant,
         "user": exchange.user,

@@ -100,6 +100,8 @@ def told(exchange: Exchange, *, answered: bool = True) -> Headers:
         add(("x-tidegate-route", exchange.route))
     if exchange.intent:
         add(("x-tidegate-intent", exchange.intent))
+    if exchange.action:
+        add(("x-tidegate-action", exchange.action))
     if exchange.tier:
         add(("x-tidegate-tier", exchange.tier))
     if answered:

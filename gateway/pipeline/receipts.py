@@ -27,6 +27,7 @@ def receipt_of(exchange: Exchange, outcome: Outcome, error: str, status: int) ->
         answer=answer.kind if answer else ("generated" if outcome == "ok" else ""),
         intent=exchange.intent,
         intent_score=exchange.intent_score,
+        action=exchange.action,
         tier=exchange.tier,
         tier_score=exchange.tier_score,
         left_out=tuple(exchange.left_out),

@@ -6,11 +6,15 @@ import re
 from pathlib import Path
 from typing import get_args
 
+import msgspec
+import yaml
+
 from gateway import config as configuration
 from gateway.commands.check import report_of, text_of
 from gateway.core import tokens
 from gateway.core.plan import Capability
-from routing.config import ContextConfig
+from routing.config import ContextConfig, IntentsConfig, RouteMatch, Then, problems
+from routing.examples import UNCLEAR
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/routing.md"
 TEXT = PAGE.read_text("utf-8")
@@ -18,7 +22,7 @@ TEXT = PAGE.read_text("utf-8")
 
 def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     """It is read as it stands, and `tidegate check` says its rules and what is not known."""
-    (example,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    example, _ = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     config = configuration.read("version: 1\n" + example, tmp_path, {"OPENAI_API_KEY": "sk-x"})
     report = report_of(config)
     assert report["routes"]["assistant"]["planning"] == [
@@ -28,6 +32,15 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     ]
     assert not [line for line in report["warnings"] if "capabilities" in line or "context_window" in line]
     assert "  plan: fast up to a complexity of 0.6, large above it" in text_of(report)
+
+
+def test_what_intents_do_is_read_as_it_stands() -> None:
+    """Every line of the second example is one that the configuration takes."""
+    _, example = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    then = msgspec.convert(yaml.safe_load(example)["then"], dict[str, Then])
+    examples = {name: ["one", "two"] for name in then if name != UNCLEAR}
+    intents = IntentsConfig(examples=examples, then=then)
+    assert not list(problems("r", RouteMatch(models=["smart"]), intents, ["smart"], Path()))
 
 
 def test_what_is_not_known_is_told(tmp_path: Path) -> None:

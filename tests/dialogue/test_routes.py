@@ -277,3 +277,26 @@ class Crowd:
                 await self._embed.embed([f"{self._count} {at} " + "word " * 120 for at in range(8)])
             except TimeoutError:
                 await asyncio.sleep(0.001)
+
+
+async def test_the_application_is_told_what_to_do_next(talk: Converse, minilm_dir: Path) -> None:
+    """By header and receipt: beside a canned answer, beside a model's, alone, and with the reason of a hand-over."""
+    then = {
+        "reset_password": {"answer": "Here.", "action": "send_link"},
+        "billing_error": {"handoff": "billing-team", "reason": "money is involved", "action": "open_ticket"},
+        "technical": {"action": "attach_log"},
+    }
+    async with talk(**desk(then=then, default="smart")) as t:
+        await warm(t, PASSWORD, CRASH)
+        t.upstream.script("smart-1", ["restart it"])
+        for text, told, words in (
+            (PASSWORD, "send_link", "Here."),
+            ("I was charged twice", "open_ticket", "I am handing this over to billing team."),
+            (CRASH, "attach_log", "restart it"),
+        ):
+            reply = await say(t, text)
+            assert (reply.header("action"), reply.text) == (told, words)
+            receipt = await t.receipt()
+            assert receipt.action == told
+            if receipt.handoff:
+                assert reply.header("handoff-reason") == receipt.handoff_reason == "money is involved"

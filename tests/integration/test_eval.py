@@ -84,6 +84,48 @@ def test_router_reads_the_configuration(minilm: Any, tmp_path: Path, capsys: pyt
     assert report["intents"] == len(TRAIN)
 
 
+def test_savings_against_the_big_model_are_told(
+    minilm: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which models would have been asked, how often none, and what that costs beside always the dearest."""
+    examples = {name: texts.split("|") for name, texts in TRAIN.items()}
+    first, second, *_ = examples
+    priced = {
+        name: {"targets": [{"provider": "p", "model": name}], "price": {"input": price, "output": price}}
+        for name, price in (("big", 10.0), ("small", 1.0))
+    }
+    value = {
+        "version": 1,
+        "providers": {"p": {"type": "openai-compatible", "base_url": "http://127.0.0.1:9/v1"}},
+        "models": priced,
+        "routes": {
+            "shop": {
+                "match": {"models": ["auto"]},
+                "baseline": "big",
+                "intents": {
+                    "examples": examples,
+                    "below": 0.0,
+                    "then": {first: {"answer": "Yes."}, second: {"model": "small"}},
+                    "default": "big",
+                },
+            }
+        },
+    }
+    config = tmp_path / "tidegate.yaml"
+    config.write_text(json.dumps(value))
+    data = written(tmp_path / "data", labelled(TEST))
+    arguments = ["eval", "router", "--data", data, "--config", str(config), "--answer-tokens", "100"]
+    assert main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["savings"]
+    assert sum(told["answered_by"].values()) == len(labelled(TEST))
+    assert told["no_model"] > 0
+    assert set(told["answered_by"]) == {"no model", "small", "big"}
+    assert 0 < told["saved"] < 1
+    assert told["usd"] == pytest.approx(told["baseline_usd"] * (1 - told["saved"]), rel=1e-3)
+    assert main(arguments) == 0
+    assert "against always big, 100 tokens an answer" in capsys.readouterr().out
+
+
 def test_semantic_rows_say_what_the_cache_would_do(
     minilm: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
