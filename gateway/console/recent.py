@@ -13,6 +13,8 @@ from gateway.feedback.rating import Rating
 
 MOST = 500
 MOST_AT_ONCE = 200
+_LATELY = 30_000_000_000
+"""Nanoseconds: three times the longest pause between two looks of the page."""
 """Receipts in one answer of the API."""
 
 
@@ -86,12 +88,18 @@ class Recent:
                 "baseline_spent_usd": self._compared,
                 "overhead_p50_ms": _median_ms(self._overheads),
             },
+            "ratings": self._said_lately(),
             "receipts": [
                 row_of(number, receipt) | {"rating": self._word(receipt.id)}
                 for number, receipt in self._rows
                 if number > first
             ],
         }
+
+    def _said_lately(self) -> dict[str, str]:
+        """Ratings come after their rows were told; a page that asks now and then hears each of them."""
+        newest = max((rating.at for rating in self._ratings.values()), default=0)
+        return {id: rating.rating for id, rating in self._ratings.items() if rating.at > newest - _LATELY}
 
     def _word(self, id: str) -> str:
         rating = self._ratings.get(id)

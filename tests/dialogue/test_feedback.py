@@ -49,8 +49,9 @@ async def test_a_rating_is_joined_to_the_record_and_counted(talk: Converse) -> N
         record = (await t.http.get(f"/admin/v1/receipts/{id}")).json()
         told = {name: record["feedback"][name] for name in ("rating", "score", "comment", "tags")}
         assert told == {"rating": "up", "score": 0.9, "comment": "good", "tags": ["tone"]}
-        (row,) = (await t.http.get("/console/api/receipts")).json()["receipts"]
-        assert row["rating"] == "up"
+        told = (await t.http.get("/console/api/receipts")).json()
+        assert told["receipts"][0]["rating"] == "up"
+        assert told["ratings"] == {id: "up"}
 
 
 @pytest.mark.parametrize(

@@ -274,6 +274,21 @@ async def test_new_requests_appear_and_nothing_else_moves(browser: Browser, tmp_
         await expect(page.locator("#rows > tr.row").last.get_by_role("button")).to_be_focused()
 
 
+async def test_a_rating_comes_after_its_row(browser: Browser, tmp_path: Path) -> None:
+    """What the asker thought of an answer is told with it, though it was said when the row was there already."""
+    async with conversation(tmp_path) as t, page_of(browser, t.url) as page:
+        t.upstream.script("m", ["ok"])
+        id = (await t.ask("one")).headers["x-request-id"]
+        await expect(page.locator("#rows > tr.row")).to_have_count(1)
+        async with page.expect_response(lambda reply: "receipts" in reply.url) as heard:
+            await t.send({"id": id, "rating": "down"}, "/v1/feedback")
+            await heard.value
+        async with page.expect_response(lambda reply: "receipts" in reply.url) as heard:
+            await heard.value
+        await page.locator("#rows > tr.row").first.get_by_role("button").click()
+        await expect(page.locator("tr.detail .facts")).to_contain_text(re.compile("Rated by the asker\\s*down"))
+
+
 async def test_pausing_holds_the_page_still(browser: Browser, tmp_path: Path) -> None:
     """Paused, nothing is asked of the gateway; resumed, what came meanwhile is there."""
     async with conversation(tmp_path) as t, page_of(browser, t.url) as page:

@@ -2,6 +2,7 @@
 import { pools } from "./pools.js";
 import { refresh, spans } from "./trends.js";
 import { add, clear, show, totals } from "./view.js";
+import { ratings } from "./words.js";
 
 const EVERY_MS = 1000;
 const SLOWEST_MS = 10000;
@@ -33,11 +34,14 @@ function take(news) {
     const again = last > 0;
     instance = news.instance;
     last = 0;
+    ratings.clear();
     clear();
     if (again) return 0; // numbers began anew: ask for all of them
   }
   last = news.last;
   totals(news.totals);
+  for (const r of news.receipts) if (r.rating) ratings.set(r.id, r.rating);
+  for (const [id, word] of Object.entries(news.ratings)) ratings.set(id, word);
   if (news.receipts.length) add(news.receipts);
   return EVERY_MS;
 }

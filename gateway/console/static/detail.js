@@ -1,5 +1,5 @@
 // What opens below a row: the facts, the waterfall, the checks.
-import { age, cache, check, count, el, failed, missing, ms, plain, usd } from "./words.js";
+import { age, cache, check, count, el, failed, missing, ms, plain, ratings, usd } from "./words.js";
 
 export function detail(r) {
   const pane = el("div", "pane");
@@ -16,6 +16,7 @@ function facts(r) {
   add("Gateway's own time", ms(r.overhead_ms));
   add("Status", r.status ? String(r.status) : "");
   add("Asked", `${plain(r.operation)}, ${r.dialect} dialect`);
+  add("Rated by the asker", ratings.get(r.id));
   if (r.intent) add("Intent", r.intent + (r.intent_score === null ? "" : ` (${r.intent_score.toFixed(2)})`));
   add("Cache", [plain(r.cache), plain(r.cache_reason), r.cache_age === null ? "" : `${age(r.cache_age)} old`].filter(Boolean).join(", "));
   if (r.usage && r.usage.cached) add("Prompt tokens cached", count(r.usage.cached));

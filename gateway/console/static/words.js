@@ -1,5 +1,8 @@
 // Values as people read them, and elements whose text is only ever text.
 
+// Ratings by exchange: they come after their rows.
+export const ratings = new Map();
+
 export function el(tag, className, ...content) {
   const node = document.createElement(tag);
   if (className) node.className = className;
