@@ -24,6 +24,7 @@ from gateway.providers.failures import fault_of, overridden, says_of_health
 from gateway.providers.http_client import HttpClient, HttpReply
 from gateway.providers.http_errors import ConnectFailed, HttpError, ReadTimeout
 from gateway.providers.profile import Profile
+from gateway.providers.signing.sending import send_signed
 from gateway.providers.signing.signer import Signer
 from gateway.providers.upstream_reply import UpstreamReply
 
@@ -34,8 +35,6 @@ MAX_TRIED = 3
 LEASE_MARGIN = 60.0
 """Seconds beyond its time-outs after which a call that nobody ended is taken for forgotten."""
 _MAX_HEADER = 4096
-_UNSIGNED = frozenset((401, 403))
-"""What an upstream answers to a credential that it does not accept."""
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
 _AGENT = f"tidegate/{gateway.__version__}"
 
@@ -190,9 +189,7 @@ class HttpUpstream:
             await http.aclose()
             raise
 
-    async def _passed(
-        self, http: HttpReply, passing: Passing, lease: Lease, timeouts: Timeouts, ends: float
-    ) -> Reply:
+    async def _passed(self, http: HttpReply, passing: Passing, lease: Lease, timeouts: Timeouts, ends: float) -> Reply:
         if not 200 <= http.status < 300:
             raise relayed.refused(await self._refused(http), http.status, passing)
         lease.answered()
@@ -221,19 +218,13 @@ class HttpUpstream:
     async def _signed(
         self, call: Call, url: str, headers: Sequence[tuple[str, str]], timeouts: Timeouts, deadline: float
     ) -> HttpReply:
-        """As `_send`, signed; once more where the signer knows better after a refusal."""
-        signer = self._signer
-        assert signer is not None, "only called where there is one"
-        if call.sending is not None and signer.reads_body:
-            raise BadRequest("The provider's calls are signed, and a body that is passed on as it comes cannot be.")
-        added = await signer.headers(call.method, url, headers, call.body)
-        http = await self._send(call, url, [*headers, *added.items()], timeouts, deadline)
-        refused = http.status in _UNSIGNED and signer.refused(http.status, http.headers, added)
-        if refused and call.sending is None:  # a body that was passed on is gone
-            await http.aclose()
-            added = await signer.headers(call.method, url, headers, call.body)
-            http = await self._send(call, url, [*headers, *added.items()], timeouts, deadline)
-        return http
+        """As `_send`, with what the signer adds."""
+        assert self._signer is not None, "only called where there is one"
+
+        async def send(more: Sequence[tuple[str, str]]) -> HttpReply:
+            return await self._send(call, url, more, timeouts, deadline)
+
+        return await send_signed(self._signer, call, url, headers, deadline, send)
 
     async def _check(self, http: HttpReply, call: Call) -> None:
         """Raises the fault of a head that is not good."""

@@ -230,6 +230,26 @@ async def test_a_service_that_is_not_there_is_told(world: Make) -> None:
             await upstream.open(REQUEST, TARGET, Timeouts(total=5), traceparent="", headers={})
 
 
+async def test_a_service_that_hangs_holds_no_call_longer_than_its_own_time(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call ends at its own time-out, or at that for tokens, whichever is sooner; the endpoint is not blamed."""
+    w = await world()
+    w.service.gate = asyncio.Event()
+    brief = Timeouts(total=0.05)
+    with pytest.raises(UpstreamRefusedUs, match="in time"):
+        await w.upstream.open(REQUEST, TARGET, brief, traceparent="", headers={})
+    monkeypatch.setattr("gateway.providers.signing.oauth.SECONDS", 0.05)
+    other = await world()
+    other.service.gate = asyncio.Event()
+    with pytest.raises(UpstreamRefusedUs, match=r"did not answer within 0\.05 s"):
+        await other.ask()
+    assert not w.model.requests
+    assert w.upstream.endpoints.all[0].failures == w.upstream.endpoints.all[0].in_flight == 0
+    w.service.gate.set()
+    assert await w.ask() == "Bearer token-1"
+
+
 async def test_a_revoked_token_is_replaced_once(world: Make) -> None:
     """401 with a token gets one more try with a new one; a second 401 is told."""
 
