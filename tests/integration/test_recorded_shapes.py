@@ -255,18 +255,37 @@ async def test_other_operations_are_relayed(kind: str, at: int, world: Make) -> 
     assert response.relayed == raw
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_clients_of_other_dialects_are_served(kind: str, world: Make) -> None:
-    """An Anthropic client's question with a tool goes to every kind, and the same answer comes back."""
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
+OTHER_CLIENTS: dict[str, dict[str, Any]] = {
+    "anthropic": {
+        "max_tokens": 64, "system": "Be kind.", "messages": [{"role": "user", "content": "Hello"}],
+        "tools": [{"name": "weather", "input_schema": SCHEMA}],
+    },
+    "responses": {
+        "max_output_tokens": 64, "instructions": "Be kind.", "input": "Hello",
+        "tools": [{"type": "function", "name": "weather", "parameters": SCHEMA}],
+    },
+    "gemini": {
+        "generationConfig": {"maxOutputTokens": 64}, "systemInstruction": {"parts": [{"text": "Be kind."}]},
+        "contents": [{"role": "user", "parts": [{"text": "Hello"}]}],
+        "tools": [{"functionDeclarations": [{"name": "weather", "parameters": SCHEMA}]}],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "client"),
+    [(kind, client) for kind in KINDS for client in OTHER_CLIENTS if client not in catalog.profile(kind).native],
+)
+async def test_clients_of_other_dialects_are_served(kind: str, client: str, world: Make) -> None:
+    """A question with a tool goes to every kind, and the same answer comes back."""
     shape = SHAPES[kind]["whole"]
     w: World = await world(kind)
     w.vendor.reply = whole(json.dumps(shape["reply"]).encode())
-    body = {
-        "model": "alias", "max_tokens": 64, "system": "Be kind.", "messages": [{"role": "user", "content": "Hello"}],
-        "tools": [{"name": "weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}],
-    }  # fmt: skip
-    agrees(told(fold(await w.ask(dialects()["anthropic"].read("chat", body)))), shape["answer"])
-    assert "weather" in json.dumps(w.vendor.body)
+    request = dialects()[client].read("chat", {"model": "alias", **OTHER_CLIENTS[client]})
+    agrees(told(fold(await w.ask(request))), shape["answer"])
+    sent = json.dumps(w.vendor.body)
+    assert all(word in sent for word in ("weather", "Be kind.", "Hello", "64"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

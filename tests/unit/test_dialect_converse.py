@@ -125,13 +125,18 @@ def test_structured_output_is_a_schema_in_a_text() -> None:
 
 
 def test_each_clients_dialect_says_the_same() -> None:
-    """One question in three dialects is one Converse request."""
+    """One question in each dialect is one Converse request."""
     want = {"system": [{"text": "S"}], "messages": [{"role": "user", "content": [{"text": "hi"}]}]}
     limit = {"inferenceConfig": {"maxTokens": 9}}
     said = [{"role": "system", "content": "S"}, {"role": "user", "content": "hi"}]
     assert asked(chat(messages=said, max_tokens=9)) == {**want, **limit}
     assert asked(message(system="S")) == {**want, **limit}
     assert asked(responses(instructions="S", max_output_tokens=9)) == {**want, **limit}
+    google = {
+        "model": "alias", "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+        "systemInstruction": {"parts": [{"text": "S"}]}, "generationConfig": {"maxOutputTokens": 9},
+    }  # fmt: skip
+    assert asked(DIALECTS["gemini"].read("chat", google)) == {**want, **limit}
 
 
 TOOL = {"type": "function", "function": {"name": "t", "parameters": SCHEMA}}
