@@ -43,11 +43,11 @@ class Form:
         """The client has sent all of it."""
         return self._ended
 
-    def first_file(self) -> int:
-        """Where the first file's name begins. Raises `BadRequest` when none was found in what is held."""
+    def first_file(self) -> tuple[int, ...]:
+        """Where the first file's name begins, each time. Raises `BadRequest` when none was found in what is held."""
         for part in self._scan.parts:
-            if part.filename is not None:
-                return part.filename
+            if part.filenames:
+                return part.filenames
         raise BadRequest("file is missing from the form, or has no file name.", param="file")
 
     def field(self, name: str) -> str | None:

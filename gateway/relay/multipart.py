@@ -27,8 +27,8 @@ class Part(msgspec.Struct):
     name: str
     start: int
     """Of the value."""
-    filename: int | None = None
-    """Where the file's name begins; None for a plain field."""
+    filenames: tuple[int, ...] = ()
+    """Where the file's name begins, each time that it is told; none for a plain field."""
     end: int | None = None
     """Of the value; None while it has not been seen."""
     value: str | None = None
@@ -92,7 +92,7 @@ class Scan:
             self._part, self._head, self.over = None, tail == b"\r\n", tail == b"--"
             self._drop(after + 2)
             return True
-        if part is not None and part.name in self._fields and part.filename is None:
+        if part is not None and part.name in self._fields and not part.filenames:
             if len(data) > MOST_VALUE + len(self._mark):
                 raise BadRequest(f"{part.name} is longer than {MOST_VALUE} bytes.", param=part.name)
         elif at < 0:
@@ -103,7 +103,7 @@ class Scan:
 
     def _ended(self, part: Part, at: int) -> None:
         part.end = self._base + at
-        if part.name in self._fields and part.filename is None:
+        if part.name in self._fields and not part.filenames:
             try:
                 part.value = self._data[:at].decode()
             except UnicodeDecodeError:
@@ -136,14 +136,21 @@ class Scan:
             for one in _PARAMETER.finditer(match[1]):
                 if told.setdefault(one[1].lower(), one) is not one:
                     raise BadRequest("A part of the form names itself twice.")
-            name, file = told.get(b"name"), told.get(b"filename")
+            name = told.get(b"name")
             if name is None or b"name*" in told:
                 break
             line_at = self._base + head.find(line) + match.start(1)
-            where = None if file is None else line_at + file.start(2 if file[2] is not None else 3)
-            return Part((name[2] if name[2] is not None else name[3]).decode("utf-8", "replace"), start, where)
+            where = [line_at + _begins(told[key]) for key in (b"filename", b"filename*") if key in told]
+            return Part((name[2] if name[2] is not None else name[3]).decode("utf-8", "replace"), start, tuple(where))
         raise BadRequest("A part of the form has no Content-Disposition that says form-data and a name.")
 
     def _drop(self, count: int) -> None:
         del self._data[:count]
         self._base += count
+
+
+def _begins(parameter: re.Match[bytes]) -> int:
+    """Where the value of `filename="..."` begins, or of `filename*=UTF-8''...` (RFC 5987)."""
+    group = 2 if parameter[2] is not None else 3
+    coded = parameter[group].rfind(b"'") + 1 if parameter[1].endswith(b"*") else 0
+    return parameter.start(group) + coded

@@ -104,9 +104,9 @@ class Receive:
                 self._missing(form)
             asked.model = named(form, "model")
         elif row.path == "/files":
-            await form.hold(lambda scan: any(part.filename is not None for part in scan.parts), self._hold)
-            at = form.first_file()
-            form.put(at, at, asked.ids.mark_name(exchange).encode())
+            await form.hold(lambda scan: any(part.filenames for part in scan.parts), self._hold)
+            for at in form.first_file():
+                form.put(at, at, asked.ids.mark_name(exchange).encode())
 
     def _missing(self, form: Form) -> None:
         if form.ended:

@@ -118,6 +118,29 @@ def test_what_readers_could_take_differently_is_refused(body: bytes) -> None:
         asyncio.run(through(body, [7], "theirs", announced=True))
 
 
+@pytest.mark.parametrize(
+    ("told", "marked"),
+    [
+        ('filename="a.txt"', 'filename="X-a.txt"'),
+        ("filename=a.txt", "filename=X-a.txt"),
+        ('filename=""', 'filename="X-"'),
+        ("filename*=UTF-8''a%20b.txt", "filename*=UTF-8''X-a%20b.txt"),
+        ("filename=\"a\"; filename*=utf-8'en'b", "filename=\"X-a\"; filename*=utf-8'en'X-b"),
+    ],
+)
+async def test_a_files_name_is_marked_however_it_is_told(told: str, marked: str) -> None:
+    """Each of the ways that clients have gets the mark, and nothing else changes."""
+    body = f'--{BOUNDARY}\r\ncontent-disposition: form-data; name="file"; {told}\r\n\r\nx\r\n--{BOUNDARY}--'.encode()
+    made = form_of(Pieces(body, [3], announced=True), KIND, frozenset())
+    await made.hold(lambda scan: any(part.filenames for part in scan.parts), 1 << 20)
+    for at in made.first_file():
+        made.put(at, at, b"X-")
+    sending = made.sending("")
+    got = b"".join([piece async for piece in sending.pieces])
+    assert got == body.replace(told.encode(), marked.encode())
+    assert sending.length == len(got)
+
+
 async def test_a_large_form_is_held_no_further_than_it_must_be_read() -> None:
     """With the model first, no more than its own pieces; a small one is held whole, so that it can be sent twice."""
     large = form([("model", None, b"ours"), ("file", "f", b"x" * (4 * KEEP))])
