@@ -33,16 +33,16 @@ def encode(value: Any) -> bytes:
 
 
 def chunk(asked: Received, item: Chat) -> bytes:
-    """The event of an item. A call is told whole in this API, so later fragments of one say nothing."""
-    if isinstance(item, Done) or (isinstance(item, Tool) and item.name is None):
+    """The event of an item. A call is told whole in this API, so later fragments of one say nothing. The usage comes with
+    the finish reason; only another than the usual one has an event of its own."""
+    if isinstance(item, Done) or item == Usage() or (isinstance(item, Tool) and item.name is None):
         return b""
     body: dict[str, Any] = {}
     if isinstance(item, Usage):
         body["usageMetadata"] = usage(item)
     elif isinstance(item, Finish):
         body["candidates"] = [_candidate([{"text": ""}], item.reason)]
-        if item.usage:
-            body["usageMetadata"] = usage(item.usage)
+        body["usageMetadata"] = usage(item.usage or Usage())
     else:
         body["candidates"] = [_candidate([_part(item)])]
     return b"data: " + encode({**body, **_envelope(asked)}) + b"\n\n"
