@@ -132,7 +132,8 @@ def _served(exchange: Exchange) -> list[tuple[str, str]]:
     attempts = len(exchange.attempts)
     if exchange.calling is not None:
         out.append(("x-tidegate-provider", exchange.calling.provider))
-        out.append(("x-tidegate-upstream-model", exchange.calling.model))
+        if exchange.calling.model:
+            out.append(("x-tidegate-upstream-model", exchange.calling.model))
         attempts += 1
     if attempts:
         out.append(("x-tidegate-attempts", str(attempts)))
