@@ -57,7 +57,7 @@ class Endpoint:
         """The same in every process, so that all of them rank endpoints alike."""
         self.in_flight = 0
         self.unanswered = 0
-        """Of those in flight, the calls that have given no content yet."""
+        """Of those in flight, the calls whose prompts are still to be read, as far as we know."""
         self.unread = 0.0
         """Tokens of their prompts that are not in its cache, by our estimates."""
         self.used = 0

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence, Set
+from heapq import heappop, heappush
+from itertools import count
 
 from gateway.core.clock import Clock
 from gateway.pools.asked import NOTHING, Asked
@@ -39,6 +41,8 @@ class Endpoints:
         self._by_prefix = ByPrefix() if balance == "prefix" else None
         self.scale = self._by_prefix.scale if self._by_prefix is not None else None
         self._open: set[Lease] = set()
+        self._due: list[tuple[int, int, Lease]] = []
+        self._order = count()
         self._sharing: Sharing | None = None
         self._next_sweep = 0
         self._clock = clock
@@ -57,11 +61,18 @@ class Endpoints:
             self._next %= max(1, len(self.all))
 
     def lease(
-        self, asked: Asked = NOTHING, tried: Set[Endpoint] = frozenset(), *, lasts: float = LONGEST_CALL
+        self,
+        asked: Asked = NOTHING,
+        tried: Set[Endpoint] = frozenset(),
+        *,
+        lasts: float = LONGEST_CALL,
+        whole: bool = False,
     ) -> Lease | None:
         """Picks an endpoint and counts the call, until the lease is ended. None when all were tried already. `lasts`:
-        seconds that the call may take; a lease that is still open after that is ended here."""
+        seconds that the call may take; a lease that is still open after that is ended here. `whole`: see `Lease`."""
         now = self._clock.now()
+        while self._due and self._due[0][0] <= now:
+            heappop(self._due)[2].was_read()
         if now >= self._next_sweep:
             self._sweep(now)
         left = [endpoint for endpoint in self._in_turn() if endpoint not in tried]
@@ -79,7 +90,10 @@ class Endpoints:
             chosen, size = expected.endpoint, asked.prefix.size if asked.prefix is not None else 0
         self._next = (self.all.index(chosen) + 1) % len(self.all)
         chosen.used = now
-        return Lease(chosen, self._clock, self._open, expires, self.balance, expected, self.scale, size)
+        lease = Lease(chosen, self._clock, self._open, expires, self.balance, expected, self.scale, size, whole)
+        if whole and expected is not None:
+            heappush(self._due, (lease.due, next(self._order), lease))
+        return lease
 
     def blocks(self) -> dict[str, int]:
         """Blocks that each endpoint is thought to hold, by its label. For a gauge."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 FAILED_WAIT = 5.0
 """Seconds that a call counts as having waited when it failed: one that fails fast must not look like a quick one."""
+OVERDUE = 1.5
+"""Of the wait that was expected: after that a prompt is taken as read, of a call that only answers when all is written."""
 QUIET = 0.25
 """Of a prompt's own tokens: if less than this is to be read before it, the wait is its own."""
 
@@ -22,8 +24,8 @@ class Lease:
     than once and counts once."""
 
     __slots__ = (
-        "_cached", "_clock", "_expected", "_first", "_open", "_prompt", "_quiet", "_scale", "_since", "_size",
-        "endpoint", "expires", "rule",
+        "_cached", "_clock", "_expected", "_first", "_open", "_prompt", "_quiet", "_read", "_scale", "_since", "_size",
+        "_whole", "endpoint", "expires", "rule",
     )  # fmt: skip
 
     def __init__(
@@ -36,8 +38,10 @@ class Lease:
         expected: Estimate | None = None,
         scale: Scale | None = None,
         size: int = 0,
+        whole: bool = False,
     ) -> None:
-        """`open_`: all leases of the pool that have not ended. `size`: bytes of the prompt that `expected` is for."""
+        """`open_`: all leases of the pool that have not ended. `size`: bytes of the prompt that `expected` is for. `whole`:
+        the answer comes in one piece, so that its first content says nothing of how long the prompt took."""
         self.endpoint = endpoint
         self.expires = expires
         """When it is ended for whoever forgot to; nanoseconds of the clock."""
@@ -49,6 +53,8 @@ class Lease:
         self._size = size
         self._since = clock.now()
         self._first: int | None = None
+        self._read = False
+        self._whole = whole
         self._prompt = 0
         self._cached: int | None = None
         self._quiet = expected is not None and expected.queued <= QUIET * expected.fresh
@@ -66,13 +72,25 @@ class Lease:
             + (", reading stale" if told.stale else "")
         )
 
+    @property
+    def due(self) -> int:
+        """When its prompt will surely have been read; nanoseconds of the clock."""
+        expected = self._expected
+        return self._since + int(OVERDUE * expected.wait * 1e9) if expected is not None else self._since
+
     def answered(self) -> None:
         """The first content is here: its prompt was read."""
         if self._first is not None or self not in self._open:
             return
         now = self._first = self._clock.now()
-        self.endpoint.read(self._fresh())
+        self.was_read()
         self.endpoint.waited(now, (now - self._since) / 1e9)
+
+    def was_read(self) -> None:
+        """Its prompt is not waited for any more, whether or not an answer has begun."""
+        if not self._read and self in self._open:
+            self._read = True
+            self.endpoint.read(self._expected.fresh if self._expected is not None else 0.0)
 
     def usage(self, prompt: int, cached: int | None) -> None:
         """What the engine counted. `cached`: tokens of the prompt that were in its cache; None: it does not say. May come
@@ -83,23 +101,20 @@ class Lease:
         """However the call ended. `ok` as for `Endpoint.end`."""
         if self not in self._open:
             return
+        self.was_read()
         self._open.discard(self)
         endpoint, now = self.endpoint, self._clock.now()
         if self._first is None:
-            endpoint.read(self._fresh())
             seconds = (now - self._since) / 1e9
             if ok is False:
                 endpoint.waited(now, max(FAILED_WAIT, seconds))
             elif seconds > endpoint.expected(now):  # given up: it would have taken longer than that
                 endpoint.waited(now, seconds)
         else:
-            self._learn(now, whole=ok is True)
+            self._learn(now, good=ok is True)
         endpoint.end(self._clock, ok)
 
-    def _fresh(self) -> float:
-        return self._expected.fresh if self._expected is not None else 0.0
-
-    def _learn(self, now: int, *, whole: bool) -> None:
+    def _learn(self, now: int, *, good: bool) -> None:
         expected, scale = self._expected, self._scale
         if expected is None or scale is None or self._first is None:
             return
@@ -111,6 +126,8 @@ class Lease:
                 known.told(expected.matched, self._cached, scale)
                 if known.hits.tells:
                     fresh = float(max(0, self._prompt - self._cached))
-        known.speed.read(expected.queued + fresh, (self._first - self._since) / 1e9, quiet=self._quiet)
-        if whole:
-            known.speed.held((now - self._first) / 1e9)
+        if not self._whole:
+            known.speed.read(expected.queued + fresh, (self._first - self._since) / 1e9, quiet=self._quiet)
+        if good:
+            read = self._since + int(expected.wait * 1e9) if self._whole else self._first
+            known.speed.held(max(0, now - read) / 1e9)

@@ -90,10 +90,10 @@ class HttpUpstream:
         sent = self._headers(call, traceparent, headers)
         several = len(self.endpoints.all) > 1
         asked = self._ask(request, target, affinity, tenant, turn) if several else NOTHING
-        lasts = timeouts.total + LEASE_MARGIN
+        lasts, whole = timeouts.total + LEASE_MARGIN, not call.stream
         tried: set[Endpoint] = set()
         fault: GatewayFault = UpstreamFailed("No endpoint of the upstream can be reached.")
-        lease = self.endpoints.lease(asked, tried, lasts=lasts)
+        lease = self.endpoints.lease(asked, tried, lasts=lasts, whole=whole)
         while lease is not None:
             ok: bool | None = None
             handed_over = False
@@ -114,7 +114,7 @@ class HttpUpstream:
             finally:
                 if not handed_over:
                     lease.end(ok)
-            lease = self.endpoints.lease(asked, tried, lasts=lasts)
+            lease = self.endpoints.lease(asked, tried, lasts=lasts, whole=whole)
         raise fault
 
     def __repr__(self) -> str:

@@ -35,11 +35,17 @@ class Pools(RuleBasedStateMachine):
         self.open: list[Lease] = []
         self.over: list[Lease] = []
 
-    @rule(word=st.integers(0, 5), length=st.integers(0, 3000), turn=st.integers(0, 2), known=st.booleans())
-    def lease(self, word: int, length: int, turn: int, known: bool) -> None:
+    @rule(
+        word=st.integers(0, 5),
+        length=st.integers(0, 3000),
+        turn=st.integers(0, 2),
+        known=st.booleans(),
+        whole=st.booleans(),
+    )
+    def lease(self, word: int, length: int, turn: int, known: bool, whole: bool) -> None:
         prefix = prefix_of(bytes([word]) * length, head=100)
         asked = Asked(key=bytes([word]), prefix=prefix, turn=turn) if known else NOTHING
-        lease = self.pool.lease(asked)
+        lease = self.pool.lease(asked, whole=whole)
         assert (lease is None) == (not self.pool.all)
         if lease is not None:
             self.open.append(lease)

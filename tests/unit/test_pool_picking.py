@@ -395,6 +395,26 @@ def test_a_rate_is_what_was_read_over_what_it_took() -> None:
     assert pool.ask(prompt("y")).endpoint in pool.all
 
 
+def test_a_whole_answer_says_nothing_of_reading() -> None:
+    """Its first content is its last: no rate is learned from it. Its prompt counts as waited for only as long as reading it
+    may take, for then it is written, which takes no one's turn."""
+    pool = Pool(2)
+    lease = pool.lease(prompt("x", 64), whole=True)
+    assert lease is not None
+    assert lease.endpoint.unread == pytest.approx(4096, abs=1)
+    pool.clock.advance(4096 / FIRST_RATE)
+    assert pool.ask(prompt("other")).endpoint is not lease.endpoint
+    pool.clock.advance(4096 / FIRST_RATE)
+    assert pool.ask(prompt("x", 64)).endpoint is lease.endpoint
+    assert lease.endpoint.unanswered == 1
+    pool.clock.advance(20)
+    lease.answered()
+    lease.end(ok=True)
+    assert lease.endpoint.known.speed.rate is None
+    assert lease.endpoint.known.speed.hold == pytest.approx(22, abs=0.1)
+    assert lease.endpoint.in_flight == lease.endpoint.unanswered == 1
+
+
 def test_bytes_of_a_token_are_learned() -> None:
     """What an engine counts in a prompt tells how long the next one is; nonsense moves it only so far."""
     pool = Pool(2)
