@@ -89,7 +89,10 @@ def _item(item: Any, turn: int, path: str, slots: list[Slot]) -> None:
     if named == "message":
         _message(item, turn, path, slots)
     elif named == "item_reference":
-        raise BadRequest(f"{path} refers to a stored item; this gateway keeps none. Send the item itself.", param=path)
+        raise BadRequest(
+            f"{path} refers to a stored item; this gateway keeps none. Send the item itself, as SDKs do with store: false.",
+            param=path,
+        )
     elif named in ("function_call", "custom_tool_call"):
         key = "arguments" if named == "function_call" else "input"
         if type(item.get(key)) is not str:

@@ -94,6 +94,12 @@ function kit(model) {
       const { made, pieces } = await answered(model, job, asked(job));
       return { ...told(made), pieces };
     },
+    async turns(job) {
+      const { made } = await answered(model, job, asked(job));
+      const then = { role: "user", content: [{ type: "text", text: job.then }] };
+      const { made: after, pieces } = await answered(model, job, [...asked(job), ...made.response.messages, then]);
+      return { ...told(after), pieces, before: made.text };
+    },
     async tools(job) {
       const { made } = await answered(model, job, asked(job));
       const saw = told(made);

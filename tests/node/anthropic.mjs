@@ -52,6 +52,14 @@ async function chat(job) {
   return { ...told(made), pieces };
 }
 
+async function turns(job) {
+  const messages = asked(job);
+  const { made } = await message(job, messages);
+  messages.push({ role: "assistant", content: made.content }, { role: "user", content: job.then });
+  const { made: after, pieces } = await message(job, messages);
+  return { ...told(after), pieces, before: told(made).text };
+}
+
 async function tools(job) {
   const messages = asked(job);
   const { made } = await message(job, messages);
@@ -79,4 +87,4 @@ async function count(job) {
   return { usage: { input: made.input_tokens } };
 }
 
-await drive({ "anthropic-node": { chat, tools, object, models, count } }, ["@anthropic-ai/sdk"]);
+await drive({ "anthropic-node": { chat, turns, tools, object, models, count } }, ["@anthropic-ai/sdk"]);

@@ -71,6 +71,14 @@ async function chat(job) {
   return { ...told(chunks), pieces };
 }
 
+async function turns(job) {
+  const contents = asked(job);
+  const { chunks } = await generated(job, contents);
+  contents.push({ role: "model", parts: chunks.flatMap(partsOf) }, { role: "user", parts: [{ text: job.then }] });
+  const { chunks: after, pieces } = await generated(job, contents);
+  return { ...told(after), pieces, before: told(chunks).text };
+}
+
 async function tools(job) {
   const contents = asked(job);
   const { chunks } = await generated(job, contents);
@@ -105,4 +113,4 @@ async function count(job) {
   return { usage: { input: made.totalTokens } };
 }
 
-await drive({ "genai-node": { chat, tools, object, embed, models, count } }, ["@google/genai"]);
+await drive({ "genai-node": { chat, turns, tools, object, embed, models, count } }, ["@google/genai"]);

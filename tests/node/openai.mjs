@@ -58,6 +58,14 @@ async function chat(job) {
   return { ...told(made), pieces };
 }
 
+async function chatTurns(job) {
+  const messages = asked(job);
+  const { made } = await completion(job, messages);
+  messages.push(made.choices[0].message, { role: "user", content: job.then });
+  const { made: after, pieces } = await completion(job, messages);
+  return { ...told(after), pieces, before: told(made).text };
+}
+
 async function chatTools(job) {
   const messages = asked(job);
   const { made } = await completion(job, messages);
@@ -118,6 +126,13 @@ async function respond(job) {
   return { ...responseTold(made), pieces };
 }
 
+async function respondTurns(job) {
+  const items = [{ role: "user", content: job.prompt }];
+  const { made } = await response(job, items);
+  const { made: after, pieces } = await response(job, [...items, ...made.output, { role: "user", content: job.then }]);
+  return { ...responseTold(after), pieces, before: made.output_text };
+}
+
 async function respondTools(job) {
   const items = [{ role: "user", content: job.prompt }];
   const { made } = await response(job, items);
@@ -136,8 +151,8 @@ async function respondObject(job) {
 
 await drive(
   {
-    "openai-node": { chat, tools: chatTools, object: chatObject, embed, models },
-    "openai-node-responses": { chat: respond, tools: respondTools, object: respondObject },
+    "openai-node": { chat, turns: chatTurns, tools: chatTools, object: chatObject, embed, models },
+    "openai-node-responses": { chat: respond, turns: respondTurns, tools: respondTools, object: respondObject },
   },
   ["openai"],
 );

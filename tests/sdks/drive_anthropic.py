@@ -74,6 +74,14 @@ def chat(job: Job) -> Saw:
     return {**told(made), "pieces": pieces}
 
 
+def turns(job: Job) -> Saw:
+    said = asked(job)
+    made, _ = message(job, said)
+    said += [{"role": "assistant", "content": made.content}, {"role": "user", "content": job["then"]}]
+    after, pieces = message(job, said)
+    return {**told(after), "pieces": pieces, "before": told(made)["text"]}
+
+
 def tools(job: Job) -> Saw:
     said = asked(job)
     made, _ = message(job, said)
@@ -101,6 +109,15 @@ def count(job: Job) -> Saw:
 
 
 drive(
-    {"anthropic-py": {"chat": chat, "tools": tools, "object": structured, "models": models, "count": count}},
+    {
+        "anthropic-py": {
+            "chat": chat,
+            "turns": turns,
+            "tools": tools,
+            "object": structured,
+            "models": models,
+            "count": count,
+        }
+    },
     ["anthropic"],
 )

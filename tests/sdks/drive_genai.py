@@ -90,6 +90,15 @@ def chat(job: Job) -> Saw:
     return {**told(chunks), "pieces": pieces}
 
 
+def turns(job: Job) -> Saw:
+    contents = asked(job)
+    chunks, _ = generated(job, contents)
+    contents.append(types.Content(role="model", parts=[part for chunk in chunks for part in parts(chunk)]))
+    contents.append(types.Content(role="user", parts=[types.Part(text=job["then"])]))
+    after, pieces = generated(job, contents)
+    return {**told(after), "pieces": pieces, "before": told(chunks)["text"]}
+
+
 def tools(job: Job) -> Saw:
     contents = asked(job)
     chunks, _ = generated(job, contents)
@@ -132,6 +141,7 @@ drive(
     {
         "genai-py": {
             "chat": chat,
+            "turns": turns,
             "tools": tools,
             "object": structured,
             "embed": embed,

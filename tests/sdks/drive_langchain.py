@@ -99,6 +99,13 @@ def chat(make: Make, job: Job) -> Saw:
     return {**told(made), "pieces": pieces}
 
 
+def turns(make: Make, job: Job) -> Saw:
+    messages = asked(job)
+    made, _ = answered(make, job, messages)
+    after, pieces = answered(make, job, [*messages, made, HumanMessage(job["then"])])
+    return {**told(after), "pieces": pieces, "before": made.text}
+
+
 def tools(make: Make, job: Job) -> Saw:
     messages = asked(job)
     made, _ = answered(make, job, messages)
@@ -127,7 +134,8 @@ def embed(job: Job) -> Saw:
 
 
 def kit(make: Make) -> dict[str, Callable[[Job], Saw]]:
-    return {"chat": partial(chat, make), "tools": partial(tools, make), "object": partial(structured, make)}
+    done = {"chat": chat, "turns": turns, "tools": tools, "object": structured}
+    return {name: partial(do, make) for name, do in done.items()}
 
 
 KITS: dict[str, Kit] = {

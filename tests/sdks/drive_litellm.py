@@ -75,6 +75,14 @@ def chat(prefix: str, job: Job) -> Saw:
     return {**told(made), "pieces": pieces}
 
 
+def turns(prefix: str, job: Job) -> Saw:
+    messages = asked(job)
+    made, _ = completion(prefix, job, messages)
+    messages.append(made.choices[0].message.model_dump(exclude_none=True))
+    after, pieces = completion(prefix, job, [*messages, {"role": "user", "content": job["then"]}])
+    return {**told(after), "pieces": pieces, "before": told(made)["text"]}
+
+
 def tools(prefix: str, job: Job) -> Saw:
     messages = asked(job)
     made, _ = completion(prefix, job, messages)
@@ -104,7 +112,7 @@ def models(job: Job) -> Saw:
 
 
 def kit(prefix: str) -> dict[str, Callable[[Job], Saw]]:
-    done = {"chat": chat, "tools": tools, "object": structured, "embed": embed}
+    done = {"chat": chat, "turns": turns, "tools": tools, "object": structured, "embed": embed}
     return {name: partial(do, prefix) for name, do in done.items()}
 
 

@@ -79,6 +79,14 @@ def chat(job: Job) -> Saw:
     return {**told(made), "pieces": pieces}
 
 
+def chat_turns(job: Job) -> Saw:
+    said = messages(job)
+    made, _ = completion(job, said)
+    said.append(made.choices[0].message.model_dump(exclude_none=True, exclude={"parsed"}))
+    after, pieces = completion(job, [*said, {"role": "user", "content": job["then"]}])
+    return {**told(after), "pieces": pieces, "before": told(made)["text"]}
+
+
 def chat_tools(job: Job) -> Saw:
     said = messages(job)
     made, _ = completion(job, said)
@@ -153,6 +161,14 @@ def respond(job: Job) -> Saw:
     return {**response_told(made), "pieces": pieces}
 
 
+def respond_turns(job: Job) -> Saw:
+    items: list[Any] = [{"role": "user", "content": job["prompt"]}]
+    made, _ = response(job, items)
+    items += [item.to_dict() for item in made.output]
+    after, pieces = response(job, [*items, {"role": "user", "content": job["then"]}])
+    return {**response_told(after), "pieces": pieces, "before": made.output_text}
+
+
 def respond_tools(job: Job) -> Saw:
     items: list[Any] = [{"role": "user", "content": job["prompt"]}]
     made, _ = response(job, items)
@@ -173,8 +189,20 @@ def respond_object(job: Job) -> Saw:
 
 drive(
     {
-        "openai-py": {"chat": chat, "tools": chat_tools, "object": chat_object, "embed": embed, "models": models},
-        "openai-py-responses": {"chat": respond, "tools": respond_tools, "object": respond_object},
+        "openai-py": {
+            "chat": chat,
+            "turns": chat_turns,
+            "tools": chat_tools,
+            "object": chat_object,
+            "embed": embed,
+            "models": models,
+        },
+        "openai-py-responses": {
+            "chat": respond,
+            "turns": respond_turns,
+            "tools": respond_tools,
+            "object": respond_object,
+        },
     },
     ["openai"],
 )
