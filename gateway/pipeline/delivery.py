@@ -196,8 +196,8 @@ class Delivery:
         if exchange.ttft is None:
             exchange.ttft = exchange.elapsed()
         alive = self._alive
-        if alive is not None:
-            await alive.hold()
+        if alive is not None and alive.hold():
+            await alive.settled()
         self.committed = True
         await self._client.write(data, outlet.content_type, last=last, streaming=outlet.streaming)
         self.sent = last

@@ -43,10 +43,10 @@ class Keepalive:
         self._task: asyncio.Task[None] | None = None
         self._timer = self._wait()
 
-    async def hold(self) -> None:
-        """Before anything is written. A sign that is under way goes first."""
+    def hold(self) -> bool:
+        """Before anything is written. True: a sign is under way and goes first; await `settled`."""
         self._holding = True
-        await self._settled()
+        return self._task is not None
 
     def resume(self) -> None:
         """After it."""
@@ -56,7 +56,7 @@ class Keepalive:
     async def end(self) -> None:
         """For good, before the last words."""
         self._stop()
-        await self._settled()
+        await self.settled()
 
     def abandon(self) -> None:
         """For good, whatever is under way."""
@@ -68,8 +68,8 @@ class Keepalive:
         self._over = True
         self._timer.cancel()
 
-    async def _settled(self) -> None:
-        """Being cancelled here does not end the sign: half of it may be out."""
+    async def settled(self) -> None:
+        """No sign is under way. Being cancelled here does not end the sign: half of it may be out."""
         if self._task is not None:
             await asyncio.wait((self._task,))
 
