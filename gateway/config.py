@@ -32,6 +32,7 @@ from gateway.handover.config import HandoffConfig
 from gateway.providers.catalog import is_file
 from gateway.providers.config import ProviderConfig, profile_of, provider_problems
 from gateway.providers.model_config import ModelConfig, model_problems
+from gateway.providers.price_table import read_table, told_by
 from gateway.providers.prices import price_problems
 from gateway.providers.vectors import embedding_problems
 from gateway.relay import config as relaying
@@ -118,7 +119,7 @@ def of_value(value: Any, base: Path, found: list[Problem] | None = None) -> Conf
     problems = list(found or [])
     config = convert(value, Config, "", problems)
     if not problems:
-        config = _anchored(config, base)
+        config = _priced(_anchored(config, base), base, problems)
         problems.extend(check(config, base))
     if problems:
         raise ConfigError(sorted(set(problems)))
@@ -139,6 +140,21 @@ def _anchored(config: Config, base: Path) -> Config:
         for name, provider in config.providers.items()
     }
     return msgspec.structs.replace(config, guardrails=checks, providers=providers)
+
+
+def _priced(config: Config, base: Path, problems: list[Problem]) -> Config:
+    """With what the operator's own table of prices says."""
+    if config.accounting.prices is None:
+        return config
+    path = base / config.accounting.prices
+    try:
+        own = read_table(path, config.providers)
+    except ValueError as error:
+        problems.append(Problem("accounting.prices", str(error)))
+        return config
+    accounting = msgspec.structs.replace(config.accounting, prices=str(path))
+    models = told_by(own, config.models, config.providers)
+    return msgspec.structs.replace(config, models=models, accounting=accounting)
 
 
 def made(value: Any, base: Path) -> Config:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from typing import TypeVar
 
 import msgspec
 import yaml
@@ -14,6 +15,7 @@ from gateway.core.plan import Price
 from gateway.providers.config import ProviderConfig
 from gateway.providers.model_config import ModelConfig, TargetConfig
 
+T = TypeVar("T")
 _DATED = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|latest)$")
 
 
@@ -21,8 +23,8 @@ class PriceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`version` is the day the table was last checked."""
 
     version: str
-    prices: dict[str, dict[str, Price]]
-    windows: dict[str, dict[str, int]]
+    prices: dict[str, dict[str, Price]] = {}
+    windows: dict[str, dict[str, int]] = {}
 
 
 @cache
@@ -35,13 +37,16 @@ def table() -> PriceTable:
 def price_of(type_: str, model: str) -> Price | None:
     """A model's list price, or None when it is not known. A dated name (`gpt-4o-2024-08-06`) that has no price of its own
     has that of the undated one. Deployments of one's own are never priced: what they cost is not a list price."""
-    known = table().prices.get(type_, {})
-    return known.get(model) or known.get(_DATED.sub("", model))
+    return looked_up(table().prices, type_, model)
 
 
 def window_of(type_: str, model: str) -> int | None:
     """A model's context window in tokens, or None when it is not known; dated names as for prices."""
-    known = table().windows.get(type_, {})
+    return looked_up(table().windows, type_, model)
+
+
+def looked_up(rows: Mapping[str, Mapping[str, T]], kind: str, model: str) -> T | None:
+    known = rows.get(kind, {})
     return known.get(model) or known.get(_DATED.sub("", model))
 
 

@@ -21,7 +21,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/providers.md"
 TEXT = PAGE.read_text("utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 CONFIGS = [example for example in EXAMPLES if example.startswith("version: 1")]
-(VENDOR,) = [example for example in EXAMPLES if not example.startswith("version: 1")]
+VENDOR, PRICES = [example for example in EXAMPLES if not example.startswith("version: 1")]
 ENVIRONMENT = {
     "OPENAI_API_KEY": "sk", "ANTHROPIC_API_KEY": "sk", "AZURE_API_KEY": "k", "TENANT": "t", "CLIENT_ID": "c",
     "CLIENT_SECRET": "s", "AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "s", "MISTRAL_API_KEY": "k",
@@ -41,6 +41,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "vertex.json").write_text(json.dumps(account))
     (tmp_path / "vendors").mkdir()
     (tmp_path / "vendors/acme.yaml").write_text(VENDOR)
+    (tmp_path / "prices.yaml").write_text(PRICES)
     return tmp_path
 
 

@@ -16,6 +16,7 @@ from gateway.configuring.problems import ConfigError
 from gateway.core.events import Usage
 from gateway.core.plan import Price, Target
 from gateway.providers import catalog
+from gateway.providers.build import plans
 from gateway.providers.prices import price_of, table
 
 PRICE = Price(input=1.0, cached_input=0.1, cache_write=1.25, output=10.0, reasoning=20.0)
@@ -106,7 +107,7 @@ models:
 def test_check_says_how_old_the_table_is_and_what_it_does_not_know(tmp_path: Path) -> None:
     """The table's date, and each target without a price: neither given nor in the table."""
     report = report_of(configuration.read(CONFIG, tmp_path, {}))
-    assert report["prices"] == {"table": table().version, "unpriced": ["new: own at g"]}
+    assert report["prices"] == {"table": table().version, "own_table": None, "unpriced": ["new: own at g"]}
     text = "\n".join(text_of(report))
     assert f"the built-in table is of {table().version}" in text
     assert "unpriced: new: own at g" in text
@@ -122,3 +123,56 @@ def test_unpriced_may_be_refused(tmp_path: Path) -> None:
         "{provider: g, model: own}]}\n", "{provider: g, model: own, price: {input: 0, output: 0}}]}\n"
     )
     assert configuration.read(priced + "accounting: {unpriced: refuse}\n", tmp_path, {})
+
+
+OWN = """
+version: "2031-05-01"
+prices:
+  openai: {gpt-4o-mini: {input: 7, output: 8}, gpt-4o: {input: 9, output: 10}}
+  acme: {own: {input: 1, output: 1}}
+windows:
+  openai: {gpt-4o-mini: 4096}
+"""
+WITH_OWN = CONFIG.replace("type: vllm,", "type: ./acme.yaml,") + "accounting: {prices: ./mine.yaml}\n"
+
+
+def test_a_table_of_ones_own_wins_over_the_built_in_one(tmp_path: Path) -> None:
+    """By kind and model, dated names included; what a model says itself still wins; vendors' own files have a kind too."""
+    (tmp_path / "mine.yaml").write_text(OWN)
+    (tmp_path / "acme.yaml").write_text("dialect: openai\nkey: optional")
+    text = WITH_OWN.replace("model: gpt-4o}", "model: gpt-4o-2024-08-06}")
+    config = configuration.read(text, tmp_path, {})
+    made = plans(config.models, config.providers)
+    assert [target.price and target.price.output for target in made["known"].targets] == [8]
+    assert made["known"].targets[0].context_window == 4096
+    assert [target.price and target.price.output for target in made["mine"].targets] == [2]
+    assert [target.price and target.price.output for target in made["new"].targets] == [10, 1]
+    report = report_of(config)
+    assert (report["prices"]["own_table"], report["prices"]["unpriced"]) == ("2031-05-01", [])
+    assert "accounting.prices is of 2031-05-01" in "\n".join(text_of(report))
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        (None, "cannot read mine.yaml: No such file"),
+        ("{", "mine.yaml is not valid YAML"),
+        ("prices: {}", "missing required field `version`"),
+        (
+            "version: v\nprices: {opnai: {m: {input: 1, output: 1}}}",
+            "'opnai' is not a kind of provider (did you mean 'openai'?)",
+        ),
+        ("version: v\nprices: {openai: {m: {input: 1}}}", "missing required field `output`"),
+        ("version: v\nprices: {openai: {m: {input: -1, output: 1}}}", "the price of 'm' is negative"),
+    ],
+)
+def test_a_wrong_table_is_told(tmp_path: Path, own: str | None, said: str) -> None:
+    """At `accounting.prices`, with what is wrong in it."""
+    (tmp_path / "acme.yaml").write_text("dialect: openai\nkey: optional")
+    if own is not None:
+        (tmp_path / "mine.yaml").write_text(own)
+    with pytest.raises(ConfigError) as caught:
+        configuration.read(WITH_OWN, tmp_path, {})
+    (problem,) = caught.value.problems
+    assert problem.path == "accounting.prices"
+    assert said in problem.message
