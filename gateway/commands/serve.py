@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import os
+import secrets
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -38,6 +40,10 @@ def run(options: argparse.Namespace) -> int:
         return 2
     workers = options.workers or config.server.workers
     if workers > 1 and options.fd is None:
+        if config.server.secret is None and len(os.environ.get("TIDEGATE_SECRET", "")) < 16:
+            os.environ["TIDEGATE_SECRET"] = secrets.token_hex(
+                32
+            )  # one for all workers: they must know each other's ids
         return _supervise(options, config.server.host, config.server.port, workers)
     return run_loop(serve(config, options.config.parent, options.host, options.port, options.fd))
 

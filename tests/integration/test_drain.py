@@ -19,6 +19,7 @@ import yaml
 from gateway.faults.server import FaultServer
 from gateway.faults.steps import HANG
 from tests.fixtures.gateway import parse
+from tests.fixtures.keeper import Keeper
 from tests.fixtures.raw_client import RawClient, asking, post
 from tests.fixtures.redis import free_port
 
@@ -71,12 +72,16 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(base: Path, upstream: FaultServer, *options: str, **server: Any) -> AsyncIterator[Served]:
+async def serving(
+    base: Path, upstream: FaultServer | Keeper, *options: str, sections: dict[str, Any] | None = None, **server: Any
+) -> AsyncIterator[Served]:
+    """`sections`: of the configuration, beside what is always there."""
     config = {
         "version": 1,
         "server": server,
         "providers": {"up": {"type": "openai-compatible", "base_url": upstream.base_url}},
         "models": {"m": {"targets": [{"provider": "up", "model": "m"}]}},
+        **(sections or {}),
     }
     path = base / "tidegate.yaml"
     path.write_text(yaml.safe_dump(config))
@@ -194,3 +199,14 @@ async def test_control_c_drains_too(tmp_path: Path) -> None:
             gate.set()
             assert (await client.rest()).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
         assert await served.status() == 0
+
+
+async def test_workers_know_each_others_ids(tmp_path: Path) -> None:
+    """Without a secret in the configuration, all workers of one start have the same: what one handed out each can open."""
+    keeper = Keeper()
+    options = ("--workers", "2")
+    async with keeper.server, serving(tmp_path, keeper, *options, sections={"relay": {"files": "up"}}) as served:
+        made = (await asyncio.to_thread(httpx.post, f"{served.url}/v1/files", files={"file": ("f", b"{}")})).json()
+        for _ in range(20):
+            reply = await asyncio.to_thread(httpx.get, f"{served.url}/v1/files/{made['id']}/content")
+            assert reply.content == b"{}"
