@@ -64,8 +64,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whether what the engine tells of its load is read. Absent: where `balance` uses it."""
     balance: Balance = "least_inflight"
     """How one of several endpoints is picked. `latency`: the shorter wait for the first content. `session`: one endpoint
-    for a conversation (`x-tidegate-session`, `x-claude-code-session-id`, else the key). `prefix`: one endpoint for requests
-    that begin alike, whose prompt it has cached. The last two let go of an endpoint that has too much to do."""
+    for a conversation (`x-tidegate-session`, `x-claude-code-session-id`, else the key), unless it has too much to do.
+    `prefix`: where the first token will come soonest, by what each has cached of the prompt and has to read before it."""
     prefix_scope: PrefixScope = "tenant"
     """Whose prompts `prefix` finds alike. `tenant`: those of one tenant's keys. `all`: everybody's, so that a system prompt
     that all share is cached once; whoever can time answers may then learn that somebody asked the same."""
