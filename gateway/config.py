@@ -31,6 +31,7 @@ from gateway.handover import config as handover
 from gateway.handover.config import HandoffConfig
 from gateway.providers.catalog import is_file
 from gateway.providers.config import ProviderConfig, profile_of, provider_problems
+from gateway.providers.dispatch_config import SHORTEST_SILENCE
 from gateway.providers.model_config import ModelConfig, model_problems
 from gateway.providers.price_table import read_table, told_by
 from gateway.providers.prices import price_problems
@@ -193,8 +194,8 @@ def _own(config: Config, base: Path) -> Iterator[tuple[str, str]]:
         yield "version", f"{config.version} is not known; this gateway reads version 1"
     if not 0 <= server.port <= 65535:
         yield "server.port", f"{server.port} is not a port"
-    if server.keepalive < 0:
-        yield "server.keepalive", "must not be negative; 0 means never"
+    if 0 < server.keepalive < SHORTEST_SILENCE:
+        yield "server.keepalive", "must be at least 1ms; 0 means never"
     if not 1 <= server.workers <= 256:
         yield "server.workers", f"{server.workers} is not between 1 and 256"
     if server.secret is not None and len(server.secret.reveal()) < 16:

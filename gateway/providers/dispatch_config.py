@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.core.units import Duration
 
+SHORTEST_SILENCE = 0.001
 MOST_PLACES = 100_000
 LONGEST_QUEUE = 100_000
 
@@ -72,8 +73,8 @@ def timing_problems(
     for name in ("connect", "ttft", "idle", "total"):
         if getattr(timeouts, name) <= 0:
             yield f"timeouts.{name}", "must be more than 0"
-    if keepalive is not None and keepalive < 0:
-        yield "keepalive", "must not be negative; 0 means never"
+    if keepalive is not None and 0 < keepalive < SHORTEST_SILENCE:
+        yield "keepalive", "must be at least 1ms; 0 means never"
     if not 1 <= retry.attempts <= 10:
         yield "retry.attempts", "must be 1 to 10; the first try is counted"
     if hedge is not None and not 0 < hedge.after < timeouts.total:
