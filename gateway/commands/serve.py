@@ -41,9 +41,8 @@ def run(options: argparse.Namespace) -> int:
     workers = options.workers or config.server.workers
     if workers > 1 and options.fd is None:
         if config.server.secret is None and len(os.environ.get("TIDEGATE_SECRET", "")) < 16:
-            os.environ["TIDEGATE_SECRET"] = secrets.token_hex(
-                32
-            )  # one for all workers: they must know each other's ids
+            # One for all workers, which must know each other's ids.
+            os.environ["TIDEGATE_SECRET"] = secrets.token_hex(32)
         return _supervise(options, config.server.host, config.server.port, workers)
     return run_loop(serve(config, options.config.parent, options.host, options.port, options.fd))
 
