@@ -15,6 +15,7 @@ import guardrails.build
 import guardrails.moderate
 import routing.build
 from cache.build import Caches
+from cache.tool_config import owner_name
 from gateway import config as configuration
 from gateway.accounting.cost import cost_usd, target_cost
 from gateway.admission.admit import Admit, Authenticator, Door, Permit
@@ -88,7 +89,7 @@ def series(config: Config, clock: Clock, made: Caches, intents: Mapping[str, Seq
     near = {name: route.cache.semantic for name, route in routes.items() if route.cache and route.cache.semantic}
     return Series(
         clock,
-        routes=routes,
+        routes=[*routes, *map(owner_name, config.tool_caches)],
         intents=dict.fromkeys((OUT_OF_SCOPE, UNCLEAR, *(name for names in intents.values() for name in names))),
         limits={name: semantic.max_false_hit_rate for name, semantic in near.items()},
         stats=made.stats,

@@ -23,7 +23,7 @@ from routing.intents import Intents
 from routing.plans import Plans
 from routing.router import IntentRouter, PlanRouter, Route
 from routing.select import Select
-from routing.store import head_key, load_head, save_head
+from routing.store import alone, head_key, load_head, save_head
 from routing.tiers import Tiers
 
 Progress = Callable[[str], None]
@@ -121,9 +121,24 @@ def fitted(
 ) -> Head:
     """The head of these examples: from `heads` if it is there, else fitted and kept there."""
     key = head_key(examples, encoder.id)
-    head = load_head(heads, key, encoder.id) if heads is not None else None
+    if heads is None:
+        return _learned(examples, encoder, progress)
+    head = load_head(heads, key, encoder.id)
     if head is not None:
         return head
+    with alone(heads):
+        head = load_head(heads, key, encoder.id)  # another process may have learned it meanwhile
+        if head is not None:
+            return head
+        head = _learned(examples, encoder, progress)
+        try:
+            save_head(heads, key, head)
+        except OSError as error:
+            progress(f"the head could not be kept in {heads} ({error.strerror}); the next start fits it again")
+    return head
+
+
+def _learned(examples: Examples, encoder: Encoder, progress: Progress) -> Head:
     count = len(examples.texts) + len(examples.outside)
     progress(f"learning {len(examples.intents)} intents from {count} examples")
     started = time.monotonic()
@@ -136,9 +151,4 @@ def fitted(
         vectors[:split], examples.labels, outside, encoder=encoder.id, texts=examples.texts, names=vectors[end:]
     )
     progress(f"{head.kind} head ready ({time.monotonic() - started:.1f} s)")
-    if heads is not None:
-        try:
-            save_head(heads, key, head)
-        except OSError as error:
-            progress(f"the head could not be kept in {heads} ({error.strerror}); the next start fits it again")
     return head

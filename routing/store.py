@@ -6,10 +6,13 @@ file and never a wrong one. It holds vectors of the operator's examples, digests
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -21,7 +24,7 @@ from routing.examples import Examples
 from routing.head import Head, Layer
 from routing.pieces import Pieces
 
-FITTING = 6
+FITTING = 7
 """Goes up with every change of the fitting or calibration."""
 _DIGEST = hashlib.sha256().digest_size
 _ARRAYS = ("weights", "biases", "bank", "starts", "outside", "names")
@@ -38,6 +41,22 @@ class _Meta(msgspec.Struct):
 
 def head_key(examples: Examples, encoder: str) -> str:
     return digest([FITTING, encoder, examples.texts, examples.labels, examples.outside])
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """While one process learns a head, others wait for it instead of learning it too: workers that start together want the
+    same one. Where no lock can be had, nobody waits."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = (directory / ".learning.lock").open("w")
+    except OSError:
+        yield
+        return
+    with file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)  # ends with the process, however that ends
+        yield
 
 
 def save_head(directory: Path, key: str, head: Head) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routing.build import fitted
 from routing.calibration import Calibration, Signals
 from routing.evaluate import auroc, predict, report, share, training_rows
 from routing.examples import Examples, ExamplesError
@@ -18,6 +21,7 @@ from routing.fit import fit_head
 from routing.head import Head
 from routing.logistic import fit_logistic, minimise
 from routing.store import head_key, load_head, save_head
+from tests.fixtures.cache_world import TrigramEmbed
 
 Array = np.ndarray[Any, Any]
 DIM = 48
@@ -294,3 +298,19 @@ def test_names_are_examples_where_they_help(rows: int) -> None:
     assert right(helped) > right(plain)
     assert len(misled.layer.names) == 0
     assert right(misled) == right(plain)
+
+
+def test_workers_that_start_together_learn_once(tmp_path: Path) -> None:
+    """The first learns, the others wait and take over what it made."""
+
+    class Slow(TrigramEmbed):
+        def encode(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
+            return np.stack([self.one(text) for text in texts])
+
+    texts = [f"{word} number {at}" for word in ("alpha", "beta", "gamma") for at in range(40)]
+    examples = Examples(texts, [text.split()[0] for text in texts], [])
+    told: list[str] = []
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: fitted(examples, Slow(), tmp_path, told.append), range(4)))
+    assert sum(line.startswith("learning") for line in told) == 1
+    assert all((head.layer.weights == made[0].layer.weights).all() for head in made)
