@@ -15,7 +15,7 @@ from bench.pools import fleet, report
 from bench.pools.asked import LOADS
 from bench.pools.figures import Figures
 from bench.pools.jobs import WORKLOADS
-from bench.pools.ours import OURS
+from bench.pools.ours import OURS, WITH_REDIS
 from bench.pools.simulate import REPLICAS, mishaps, policies, run
 from bench.results import put
 
@@ -33,9 +33,10 @@ def simulated(seconds: float) -> tuple[report.Simulated, report.Simulated]:
     through: dict[str, dict[str, Figures]] = {}
     for mishap, (gateways, happenings) in mishaps(seconds).items():
         say(f"simulating {THROUGH_MISHAPS} with {mishap}")
+        tried = {**makes, **(WITH_REDIS if gateways > 1 else {})}
         through[mishap] = {
             name: run(THROUGH_MISHAPS, make, seconds, gateways=gateways, happenings=happenings)
-            for name, make in makes.items()
+            for name, make in tried.items()
         }
     return plain, through
 

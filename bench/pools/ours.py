@@ -18,6 +18,7 @@ from gateway.pools.chain import Prefix
 from gateway.pools.endpoints import Endpoints
 from gateway.pools.lease import Lease
 from gateway.pools.reading import Reading
+from gateway.pools.sharing import EVERY
 
 
 class Clock(ManualClock):
@@ -28,11 +29,13 @@ class Clock(ManualClock):
 
 
 class Ours:
-    """`balance: prefix`, or another of ours."""
+    """`balance: prefix`, or another of ours. `redis`: the gateways tell each other what they do, as they do over Redis."""
 
-    def __init__(self, balance: Balance, replicas: int, rng: random.Random) -> None:
-        self.name = f"Tidegate, {balance}"
+    def __init__(self, balance: Balance, replicas: int, rng: random.Random, *, redis: bool = False) -> None:
+        self.name = f"Tidegate, {balance}" + (", Redis" if redis else "")
         self._balance = balance
+        self._redis = redis
+        self._told = 0.0
         self._clock = Clock()
         self._urls = [f"http://replica-{at}" for at in range(replicas)]
         self._rng = rng
@@ -49,11 +52,24 @@ class Ours:
         pool = self._pools.get(gateway)
         if pool is None:
             pool = self._pools[gateway] = Endpoints(self._urls, self._balance, self._clock, rng=self._rng)
+            if self._redis:
+                pool.share(gateway + 1)
+        self._tell(now)
         tried = {self._leases.pop(job).endpoint} if job in self._leases else set()
         lease = pool.lease(_asked(job), tried)
         assert lease is not None, "there is always another one"
         self._leases[job] = lease
         return self._urls.index(lease.endpoint.url)
+
+    def _tell(self, now: float) -> None:
+        if not self._redis or now < self._told + EVERY:
+            return
+        self._told = now
+        told = [(pool, news) for pool in self.pools if (news := pool.news()) is not None]
+        for teller, news in told:
+            for pool in self.pools:
+                if pool is not teller:
+                    pool.hear(news)
 
     def answered(self, job: Job, now: float, gateway: int) -> None:
         self._clock.at(now)
@@ -97,8 +113,10 @@ def _asked(job: Job) -> Asked:
     return Asked(prefix=Prefix(blocks, len(blocks) * BLOCK_BYTES, head, blocks[-1]))
 
 
-def _make(balance: Balance) -> Make:
-    return lambda replicas, rng: Ours(balance, replicas, rng)
+def _make(balance: Balance, redis: bool) -> Make:
+    return lambda replicas, rng: Ours(balance, replicas, rng, redis=redis)
 
 
-OURS: Mapping[str, Make] = {"Tidegate, prefix": _make("prefix")}
+OURS: Mapping[str, Make] = {"Tidegate, prefix": _make("prefix", False)}
+WITH_REDIS: Mapping[str, Make] = {"Tidegate, prefix, Redis": _make("prefix", True)}
+"""Where there are several gateways; alone, there is nothing to tell."""
