@@ -20,6 +20,9 @@ from cache.stores import StoreDown, Which
 EVERY = 1.0
 """Seconds between two looks."""
 _MOST_BYTES = 4096
+_REFUSALS = frozenset({"ERR", "NOPERM", "WRONGTYPE"})
+"""Of a Redis that has no streams, or none for us: asking on would only open the breaker for the caches too."""
+_MOST_REFUSED = 2
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True):
@@ -64,6 +67,7 @@ class News:
         self._heard = heard
         self._by = secrets.token_hex(6)
         self._begun = self._late = False
+        self._refused = 0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -97,8 +101,10 @@ class News:
                 if late:  # what was up before is not known
                     await self._heard(None)
             messages, missed = await self._board.read()
-        except StoreDown:
+        except StoreDown as down:
+            self._refused = self._refused + 1 if down.why in _REFUSALS else 0
             return
+        self._refused = 0
         if missed:
             await self._heard(None)
         for message in messages:
@@ -110,6 +116,6 @@ class News:
                 await self._heard(told)
 
     async def _listen(self) -> None:
-        while True:
+        while self._refused < _MOST_REFUSED:
             await asyncio.sleep(EVERY)
             await self.hear()

@@ -32,18 +32,16 @@ class RedisBoard:
         self._last = newest[0][0] if newest else _NONE
 
     async def read(self) -> tuple[list[bytes], bool]:
-        """One question where there is nothing new. What was trimmed, or lost with a Redis that started anew, shows by the
-        oldest entry being newer than the last that was read."""
-        after = b"(" + self._last
-        found = _entries(await self._link.call(b"XRANGE", self._key, after, b"+", b"COUNT", _AT_ONCE, budget=_BUDGET))
+        """From the last that was read on: if that is not there any more, it was trimmed or lost with a Redis that started
+        anew, and others may have been with it."""
+        call = self._link.call
+        found = _entries(await call(b"XRANGE", self._key, self._last, b"+", b"COUNT", _AT_ONCE, budget=_BUDGET))
         if not found:
             return [], False
-        missed = False
-        if self._last != _NONE:
-            oldest = _entries(await self._link.call(b"XRANGE", self._key, b"-", b"+", b"COUNT", 1, budget=_BUDGET))
-            missed = bool(oldest) and _order(oldest[0][0]) > _order(self._last)
+        there = found[0][0] == self._last
+        missed = not there and self._last != _NONE
         self._last = found[-1][0]
-        return [message for _, message in found], missed
+        return [message for _, message in (found[1:] if there else found)], missed
 
 
 def _entries(reply: object) -> list[tuple[bytes, bytes]]:
@@ -52,8 +50,3 @@ def _entries(reply: object) -> list[tuple[bytes, bytes]]:
         return [(bytes(entry[0]), bytes(entry[1][1])) for entry in reply or ()]  # type: ignore[attr-defined]
     except (IndexError, TypeError):
         raise StoreDown("reply") from None
-
-
-def _order(id: bytes) -> tuple[int, int]:
-    stamp, _, count = id.partition(b"-")
-    return int(stamp), int(count)

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from qdrant_client import AsyncQdrantClient
 
+from cache.backends.qdrant_server import QdrantLink
 from cache.build import Caches, build
 from cache.config import CacheConfig, ExactConfig, SemanticConfig
+from cache.store_build import Stores
 from cache.tool_config import ToolCacheConfig
 from cache.tools import Asked, Found
 from gateway.core.clock import ManualClock
@@ -140,3 +143,20 @@ def test_the_order_of_arguments_never_matters_and_their_values_always_do(argumen
         assert await cache.look(me, Asked(tool="t", arguments=more), None) == "miss"
 
     asyncio.run(tell())
+
+
+async def test_in_qdrant_each_namespace_has_a_place_of_its_own() -> None:
+    """A namespace and a route of one name, and two namespaces, share no collection: the client's local mode speaks the
+    server's API."""
+    embed, stores = TrigramEmbed(), Stores(ManualClock(), None, "http://127.0.0.1:9")
+    link = QdrantLink("http://127.0.0.1:9")
+    link.client = AsyncQdrantClient(":memory:")
+    stores._link = link
+    config = SemanticConfig()
+    places = {"docs": "docs", "tool:docs": "tool\0docs", "tool:more": "tool\0more"}
+    made = {owner: stores.vectors(owner, config, embed, place) for owner, place in places.items()}
+    vector = embed.one(QUERY)
+    await made["tool:docs"].put("p", f"s-{1:032x}", vector, b"value", 60.0)
+    found = {owner: len(await store.search("p", vector, 3, 0.0)) for owner, store in made.items()}
+    assert found == {"docs": 0, "tool:docs": 1, "tool:more": 0}
+    await stores.close()

@@ -202,3 +202,14 @@ async def test_news_of_another_version_are_passed_over(own_redis: Callable[..., 
     assert heard == []
     fields: dict[str, Any] = {"tag": "x" * 5000}
     assert not await ear.tell("purge", **fields)
+
+
+async def test_a_redis_that_refuses_streams_is_not_asked_again_and_again(own_redis: Callable[..., RedisServer]) -> None:
+    """Or its refusals would open the breaker that the caches share."""
+    redis = own_redis()
+    redis.command("SET", "tidegate:news:board", "not a stream")
+    ear, heard = await heard_by(redis.url)
+    for _ in range(2):
+        await ear.hear()
+    await ear._listen()
+    assert heard == []
