@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from gateway.core.errors import GatewayFault
+from gateway.dialects import overflow
 from gateway.dialects.json_codec import encode
+
+TOO_LONG = "prompt is too long"
+"""The provider's words."""
 
 
 def error_body(fault: GatewayFault, exchange_id: str) -> bytes:
     """The type's word is what clients branch on; the request id is there twice by custom, here and in a header."""
-    error = {"type": fault.wire.anthropic_type, "message": fault.message}
+    error = {"type": fault.wire.anthropic_type, "message": overflow.told(fault, TOO_LONG)}
     return encode({"type": "error", "error": error, "request_id": exchange_id or None})
 
 

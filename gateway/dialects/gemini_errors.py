@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.core.errors import GatewayFault
+from gateway.dialects import overflow
 from gateway.dialects.json_codec import UNREADABLE, decode, encode
 from gateway.dialects.upstream_faults import fault_of
 
@@ -27,6 +28,8 @@ _STATUSES = {
 }
 _METHODS = ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"]
 """Told of every alias: which of them the model behind it can is its provider's to say."""
+_TOO_LONG = "exceeds the maximum number of tokens allowed"
+"""The provider's words, after "The input token count (N)"."""
 _RPC = "type.googleapis.com/google.rpc."
 _MOST_DELAY = 60.0
 """Seconds told to a client: some sleep as long as they are told."""
@@ -50,8 +53,9 @@ def error_body(fault: GatewayFault, exchange_id: str) -> bytes:
     if fault.retry_after is not None:
         seconds = math.ceil(min(_MOST_DELAY, max(0.0, fault.retry_after)))
         details.append({"@type": f"{_RPC}RetryInfo", "retryDelay": f"{seconds}s"})
+    message = overflow.told(fault, _TOO_LONG, "The input token count ")
     word = _STATUSES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
-    return encode({"error": {"code": status, "message": fault.message, "status": word, "details": details}})
+    return encode({"error": {"code": status, "message": message, "status": word, "details": details}})
 
 
 def model_list(aliases: Sequence[str], *, one: bool) -> bytes:
