@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.commands import pools_told, prices_told, relays_told
+from gateway.commands import calls_told, pools_told, prices_told, relays_told
 from gateway.configuring.problems import ConfigError
 
 MODES: tuple[tuple[str, Literal["whole", "stream"]], ...] = (("whole", "whole"), ("streamed", "stream"))
@@ -89,7 +89,7 @@ def report_of(config: Any) -> dict[str, Any]:
             "relay": relays_told.relayed_of(config, name),
         }
     told = [*warnings_of(config), *unknown_of(config), *trust.warnings(config), *embedding_told.warnings(config)]
-    told += [*pools_told.warnings(config), *relays_told.warnings(config)]
+    told += [*calls_told.warnings(config), *pools_told.warnings(config), *relays_told.warnings(config)]
     tools = {
         name: cache.tool_config.describe(tool, redis=config.redis is not None, qdrant=config.qdrant)
         for name, tool in config.tool_caches.items()
@@ -98,6 +98,7 @@ def report_of(config: Any) -> dict[str, Any]:
         "routes": routes,
         "tool_caches": tools,
         "embedding": embedding_told.embedding_of(config),
+        "calls": calls_told.calls_of(config),
         "pools": pools_told.pools_of(config),
         "prices": prices_told.prices_of(config),
         "warnings": told,
@@ -188,6 +189,8 @@ def text_of(report: dict[str, Any]) -> list[str]:
     if report["embedding"]:
         lines += ["", "embedding"]
         lines += [f"  {line}" for line in report["embedding"]]
+    for name, told in report["calls"].items():
+        lines += ["", f"model {name}", *(f"  {line}" for line in told)]
     for title in ("pools", "asked"):
         for name, told in report.get(title, {}).items():
             lines += ["", f"{'pool' if title == 'pools' else 'answers of pool'} {name}", *(f"  {line}" for line in told)]

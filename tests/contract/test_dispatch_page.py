@@ -6,7 +6,11 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
+
 from gateway import config as configuration
+from gateway.commands.calls_told import warnings
+from gateway.commands.check import report_of, text_of
 from gateway.configuring.server import ServerConfig
 from gateway.console.story import WHY
 from gateway.core.plan import ModelPlan
@@ -47,6 +51,27 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     default = ModelPlan(alias="x", targets=())
     left = [name for name in ModelPlan.__struct_fields__ if getattr(plan, name) == getattr(default, name)]
     assert set(left) <= {"attempts", "max_wait", "queue", "price"}  # as they are written, they are the defaults
+
+
+def test_check_says_what_was_configured(tmp_path: Path) -> None:
+    """Who stands in for what, places and queue, the copy, and what several workers make of it."""
+    config = example(tmp_path)
+    told = report_of(config)["calls"]
+    assert told == {
+        "fast": [
+            "after a failure, a time-out or a full queue: large",
+            "after too long a prompt: large",
+            "after a provider's content filter: large",
+            "a second call after 2 s without content",
+            "64 at once in each process; 100 wait, 10 s at most",
+            "one session stays at one target",
+            "0.05 of the answered requests are copied to next",
+            "a sign of life after 10 s",
+        ]
+    }
+    assert "model fast" in text_of(report_of(config))
+    many = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, workers=4))
+    assert "models.fast.concurrency: counted in each of 4 workers, 256 in all" in warnings(many)
 
 
 def test_every_header_is_on_the_page() -> None:
