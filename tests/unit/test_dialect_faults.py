@@ -126,9 +126,10 @@ def test_every_fault_has_a_body_in_every_dialect(kind: type[GatewayFault]) -> No
         }
     }
     told = json.loads(ANTHROPIC.error(kind("what, where, what to do", param="n"), "tg-1"))
+    words = "prompt is too long: " if kind is errors.ContextOverflow else ""
     assert told == {
         "type": "error",
-        "error": {"type": kind.wire.anthropic_type, "message": "what, where, what to do"},
+        "error": {"type": kind.wire.anthropic_type, "message": f"{words}what, where, what to do"},
         "request_id": "tg-1",
     }
 
