@@ -14,6 +14,18 @@ from gateway.core.errors import BadRequest
 from gateway.core.request import Body
 
 _HUMP = re.compile(r"_([a-z0-9])")
+_KNOWN = frozenset({
+    "systemInstruction", "generationConfig", "safetySettings", "toolConfig", "cachedContent", "serviceTier",
+    "generateContentRequest", "functionDeclarations", "googleSearch", "googleSearchRetrieval", "googleMaps",
+    "codeExecution", "urlContext", "computerUse", "fileSearch", "parametersJsonSchema", "responseJsonSchema",
+    "functionCallingConfig", "allowedFunctionNames", "retrievalConfig", "inlineData", "fileData", "mimeType",
+    "fileUri", "displayName", "functionCall", "functionResponse", "executableCode", "codeExecutionResult",
+    "toolCall", "toolResponse", "thoughtSignature", "videoMetadata", "mediaResolution", "partMetadata", "topP",
+    "topK", "maxOutputTokens", "stopSequences", "candidateCount", "responseMimeType", "responseSchema",
+    "presencePenalty", "frequencyPenalty", "responseLogprobs", "responseModalities", "thinkingConfig",
+    "includeThoughts", "thinkingBudget", "thinkingLevel", "outputDimensionality", "taskType",
+})  # fmt: skip
+"""What anybody here looks at. Names that nobody knows stay as they are."""
 
 
 def respell(body: Body) -> None:
@@ -23,8 +35,7 @@ def respell(body: Body) -> None:
     if type(nested) is dict:
         respell(nested)
     config = _inner(body, "generationConfig")
-    for name in ("thinkingConfig", "imageConfig", "speechConfig"):
-        _inner(config, name)
+    _inner(config, "thinkingConfig")
     _inner(_inner(body, "toolConfig"), "functionCallingConfig")
     for tool in _each(body.get("tools")):
         _fields(tool, "tools.")
@@ -67,12 +78,15 @@ def _inner(holder: Body, name: str) -> Body:
 
 
 def _fields(holder: Body, where: str) -> None:
-    """Renames in place and keeps the order of the fields."""
+    """Renames what is known, in place, and keeps the order of the fields."""
     if not any("_" in name for name in holder):
         return
-    items = [(_HUMP.sub(lambda hump: hump[1].upper(), name), name, value) for name, value in holder.items()]
+    items = list(holder.items())
     holder.clear()
-    for camel, name, value in items:
+    for name, value in items:
+        camel = _HUMP.sub(lambda hump: hump[1].upper(), name)
+        if camel not in _KNOWN:
+            camel = name
         if camel in holder:
             raise BadRequest(f"{where}{camel} is given twice, in two spellings.", param=f"{where}{name}")
         holder[camel] = value

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from gateway.core.errors import BadRequest
+from gateway.core.errors import BadRequest, NotFound
 from gateway.core.exchange import Exchange
 from gateway.core.ports import Dialect
 from gateway.core.request import Operation
@@ -17,7 +17,7 @@ from gateway.http.body import BodyReader
 from gateway.http.edge import Edge
 from gateway.http.protocol import Rejected
 from gateway.http.query import query, with_key
-from gateway.http.routes import Handle, only
+from gateway.http.routes import Handle, only, send_json
 from gateway.pipeline.receive import TOLD_BY_PATH
 
 DIALECT = "gemini"
@@ -29,6 +29,7 @@ _VERBS: Mapping[str, tuple[Operation, bool]] = {
     "batchEmbedContents": ("embeddings", False),
 }
 """Operation, and whether the answer is a stream."""
+_ANY = re.compile(r"/(?:gemini/v1|(?:gemini/)?v1beta)/models/.+:([A-Za-z]+)", re.DOTALL)
 _CALL = re.compile(rf"(?:/gemini)?/v1(?:beta)?/models/(.+):({'|'.join(_VERBS)})", re.DOTALL)
 
 
@@ -38,12 +39,18 @@ class GeminiDoor:
     def __init__(self, app: Handle, edge: Edge, dialect: Dialect, rejected: Rejected) -> None:
         self._app = app
         self._edge = edge
+        self._dialect = dialect
+        self._rejected = rejected
         self._serve_one = only("POST", dialect, self._serve, rejected)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Two cheap looks, because all requests of all dialects come by here.
         if scope["type"] == "http" and ":" in scope["path"] and _CALL.fullmatch(scope["path"]):
             await self._serve_one(scope, receive, send)
+        elif scope["type"] == "http" and scope["method"] == "POST" and (match := _ANY.fullmatch(scope["path"])):
+            fault = NotFound(f"There is no :{match[1][:64]} here; there are :{', :'.join(_VERBS)}.")
+            self._rejected(fault.name)
+            await send_json(send, fault.wire.status, self._dialect.error(fault, ""))
         else:
             await self._app(scope, receive, send)
 

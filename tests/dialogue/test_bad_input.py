@@ -517,6 +517,16 @@ async def test_an_unknown_path_is_a_404_in_the_dialect(t: Talk, dialect: str, pa
     assert counted.outcomes == ["not_found"]
 
 
+@pytest.mark.parametrize("verb", ["predict", "generatecontent", "batchGenerateContent"])
+async def test_an_unknown_verb_of_geminis_is_a_404_with_the_known_ones(t: Talk, verb: str) -> None:
+    """The path is that of a model, but nothing of the kind can be asked of it here."""
+    async with Counted(t) as counted, Left(t):
+        answer = await say(t, post(BODY, GENERATE.replace("generateContent", verb)))
+        message = check_error(answer, "gemini", 404, "", "not_found")
+    assert ":generateContent" in message
+    assert counted.outcomes == ["not_found"]
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_wrong_method_is_a_405_in_the_dialect(t: Talk, dialect: str, method: str) -> None:

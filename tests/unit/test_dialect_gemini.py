@@ -82,6 +82,21 @@ def test_what_the_url_says_is_in_no_body() -> None:
     assert request.body == {"contents": [USER], "labels": {"a_b": "c"}}
 
 
+def test_only_known_fields_are_respelled() -> None:
+    """What nobody here looks at, and what is the client's own, goes upstream as it was written."""
+    args = {"my_key": {"inline_data": 1}}
+    request = content(
+        vendor_field={"a_b": 1},
+        contents=[{"role": "model", "parts": [{"function_call": {"name": "f", "args": args, "odd_field": 1}}]}],
+        generation_config={"top_k": 1, "odd_field": 2, "response_schema": {"type": "OBJECT", "property_ordering": []}},
+    )
+    (part,) = request.body["contents"][0]["parts"]
+    assert part == {"functionCall": {"name": "f", "args": args, "odd_field": 1}}
+    assert request.body["vendor_field"] == {"a_b": 1}
+    config = {"topK": 1, "odd_field": 2, "responseSchema": {"type": "OBJECT", "property_ordering": []}}
+    assert request.body["generationConfig"] == config
+
+
 def test_a_count_reads_the_request_inside() -> None:
     """`countTokens` takes contents, or a whole request; both are shown to the checks, and the upstream's model is named."""
     inner = {"model": "models/alias", "contents": [USER], "systemInstruction": {"parts": [{"text": "rules"}]}}
