@@ -26,7 +26,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     slots: int | None = None
     """Calls it works on at once."""
     started: float | None = None
-    """When its process started, in seconds since 1970. A later one means that its caches are empty."""
+    """When its process started, in seconds since 1970; of an engine that does not tell it, when we first saw it, or saw that
+    it had been away. A later one means that its caches are empty."""
     prompt_tokens: float | None = None
     cached_tokens: float | None = None
     """Counters since it started: tokens of prompts, and those of them that were in its cache."""

@@ -64,7 +64,7 @@ class EndpointWatch:
         """Whether it ever answered."""
         self._tells_start = False
         self._since: float | None = None
-        """When it started, as far as we saw: its counters fell, or it was away."""
+        """When it started at the latest, as far as we saw: first seen, its counters fell, or it was away."""
         self._rare: dict[int, tuple[int, dict[Field, Any], frozenset[str]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -102,6 +102,8 @@ class EndpointWatch:
 
     def _good(self) -> None:
         self._failures = 0
+        if not self._seen and self._ways.metrics is None:
+            self._restarted()
         self._seen = True
         gone, self._was_gone = self._was_gone, False
         if not self.endpoint.healthy:
@@ -112,7 +114,7 @@ class EndpointWatch:
                 self._restarted()
 
     def _restarted(self) -> None:
-        """It was away, so what it had cached is gone. An engine that tells its start says so itself."""
+        """It is new here, or was away, so it has nothing cached. An engine that tells its start says so itself."""
         self._since = self._clock.wall() / 1e9
         reading = self.endpoint.reading or Reading(at=self._clock.now())
         if reading.started is None or not self._tells_start:
@@ -162,12 +164,13 @@ class EndpointWatch:
         endpoint, before = self.endpoint, self.endpoint.reading
         self._tells_start = "started" in fields
         if not self._tells_start:
-            if before is not None and _fell(before, fields):
-                self._since = self._clock.wall() / 1e9
+            fell = before is not None and _fell(before, fields)
+            if fell:
                 self._rare.clear()
                 self._tell("endpoint has started anew", endpoint=endpoint.label, seen_by="its counters fell")
-            if self._since is not None:
-                fields["started"] = self._since
+            if fell or self._since is None:
+                self._since = self._clock.wall() / 1e9
+            fields["started"] = self._since
         elif before is not None and before.started is not None and fields["started"] > before.started:
             self._rare.clear()
             self._tell("endpoint has started anew", endpoint=endpoint.label, seen_by="its start time")

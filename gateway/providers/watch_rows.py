@@ -75,7 +75,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def row_of(pool: PoolWatch, member: Member, now: int) -> Row:
-    endpoint, watch, reading = member.endpoint, member.watch, member.endpoint.reading
+    endpoint, watch = member.endpoint, member.watch
+    read = pool.ways.metrics is not None
+    reading = endpoint.reading if read else None
     breaker = "closed"
     if endpoint.resting_until:
         breaker = "open" if now < endpoint.resting_until and not endpoint.probing else "trying"
@@ -94,7 +96,7 @@ def row_of(pool: PoolWatch, member: Member, now: int) -> Row:
         leaving=member.leaving is not None,
         expected_ttft=round(endpoint.expected(now), 4),
         reading_age=round((now - reading.at) / 1e9, 3) if reading else None,
-        stale=pool.ways.metrics is not None and (reading is None or reading.stale(now)),
+        stale=read and (reading is None or reading.stale(now)),
         metrics_trouble=watch.trouble,
         waiting=reading.waiting if reading else None,
         running=reading.running if reading else None,
@@ -133,13 +135,13 @@ def readings(pools: Iterable[PoolWatch], clock: Clock) -> Readings:
             endpoint = member.endpoint
             alone = labels[endpoint.label] == 1  # else they differ by their paths
             at = (pool.name, endpoint.label if alone else endpoint.url.partition("://")[2])
-            _gauges(out, at, endpoint, now)
+            _gauges(out, at, endpoint, now, read=pool.ways.metrics is not None)
         room -= min(room, len(pool.members))
     return out
 
 
-def _gauges(out: Readings, at: tuple[str, str], endpoint: Endpoint, now: int) -> None:
-    reading = endpoint.reading
+def _gauges(out: Readings, at: tuple[str, str], endpoint: Endpoint, now: int, *, read: bool) -> None:
+    reading = endpoint.reading if read else None
     out["tidegate_endpoint_in_flight"][at] = float(endpoint.in_flight)
     out["tidegate_endpoint_tokens_in_flight"][at] = endpoint.unread
     out["tidegate_endpoint_expected_ttft_seconds"][at] = endpoint.expected(now)

@@ -236,6 +236,7 @@ async def test_real_engines_are_watched(tmp_path: Path) -> None:
             assert all(row["in_flight"] == 0 and row["well"] for row in found.values())
 
             busiest = max(endpoints.values(), key=lambda e: e.reading.prompt_tokens)
+            began = busiest.reading.started
             server = next(s for s in (one, two) if busiest.label.endswith(f":{s.port}"))
             await server.stop()
             assert (await t.ask("say: still here")).text == "still here"
@@ -243,7 +244,7 @@ async def test_real_engines_are_watched(tmp_path: Path) -> None:
             degraded = (await t.http.get("/readyz")).json()["degraded"]["pool:gpu"]
             assert f"1 of 2 endpoints are ill: {busiest.label}" in degraded
             await server.start()
-            await until(lambda: busiest.healthy and busiest.reading.started is not None)
+            await until(lambda: busiest.healthy and busiest.reading.started > began)
             assert "pool:gpu" not in (await t.http.get("/readyz")).json()["degraded"]
 
             page = (await t.http.get("/metrics")).text

@@ -126,14 +126,17 @@ async def test_a_slow_answer_is_no_illness(world: Worlds) -> None:
 
 async def test_a_server_that_is_gone_is_ill_and_comes_back_empty(world: Worlds) -> None:
     """After being away it is well at the first answer, and its caches count as new; after mere slowness they do not."""
-    w = await world("tgi", {"/health": (200, "")}, health=HealthConfig(failures=1, timeout=0.05))
+    w = await world("tgi", {"/health": (200, "")}, health=HealthConfig(failures=1, timeout=0.05), metrics="off")
     await w.watch.probe()
+    assert w.endpoint.reading is not None
+    seen = w.endpoint.reading.started
+    w.clock.advance(60)
     w.server.pages["/health"] = None
     await w.watch.probe()
     w.server.pages["/health"] = (200, "")
     await w.watch.probe()
     assert w.endpoint.healthy
-    assert w.endpoint.reading is None, "slow is not gone"
+    assert w.endpoint.reading.started == seen, "slow is not gone"
     port = w.server.port
     await w.server.stop()
     await w.watch.probe()
@@ -142,7 +145,6 @@ async def test_a_server_that_is_gone_is_ill_and_comes_back_empty(world: Worlds) 
     await w.server.start(port)
     await w.watch.probe()
     assert w.endpoint.healthy
-    assert w.endpoint.reading is not None
     assert w.endpoint.reading.started == w.clock.wall() / 1e9
 
 
@@ -298,7 +300,11 @@ async def test_a_restart_is_seen_by_counters_that_fall(world: Worlds) -> None:
     w = await world("llama-cpp", {"/metrics": (200, page)})
     await w.watch.scrape()
     assert w.endpoint.reading is not None
-    assert w.endpoint.reading.started is None
+    seen = w.endpoint.reading.started
+    assert seen == w.clock.wall() / 1e9, "not later than when it was first seen"
+    w.clock.advance(3)
+    await w.watch.scrape()
+    assert w.endpoint.reading.started == seen
     w.clock.advance(3)
     w.server.pages["/metrics"] = (200, page.replace("prompt_tokens_total 61", "prompt_tokens_total 2"))
     await w.watch.scrape()
