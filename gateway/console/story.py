@@ -46,6 +46,7 @@ def story(receipt: Receipt) -> list[str]:
         *([_line("shadow", f"{receipt.shadow}, after the answer")] if receipt.shadow else ()),
         *(_listed("degraded", receipt.degraded) if receipt.degraded else ()),
         *(_listed("warnings", receipt.warnings) if receipt.warnings else ()),
+        *([_line("relayed", _relayed(receipt))] if receipt.bytes_in or receipt.bytes_out else ()),
         _line("ended", _ended(receipt)),
         _line("took", _took(receipt)),
         _line("cost", _cost(receipt)),
@@ -143,6 +144,10 @@ def _ended(receipt: Receipt) -> str:
     text += f"), HTTP {receipt.status}" if receipt.status else "), nothing was sent"
     text += f", {receipt.answer} answer" if receipt.answer else ""
     return text + (f", handed over to {receipt.handoff} ({receipt.handoff_reason})" if receipt.handoff else "")
+
+
+def _relayed(receipt: Receipt) -> str:
+    return f"{receipt.bytes_in:,} bytes in, {receipt.bytes_out:,} out, read by no check unless one is named above"
 
 
 def _took(receipt: Receipt) -> str:
