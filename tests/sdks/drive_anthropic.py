@@ -82,6 +82,16 @@ def turns(job: Job) -> Saw:
     return {**told(after), "pieces": pieces, "before": told(made)["text"]}
 
 
+async def later(job: Job) -> Saw:
+    given: Any = {"model": job["model"], "max_tokens": 64, "messages": asked(job)}
+    async with anthropic.AsyncAnthropic(base_url=job["base"], api_key=job["key"], max_retries=job["retries"]) as api:
+        if not job["stream"]:
+            return {**told(await api.messages.create(**given)), "pieces": 1}
+        async with api.messages.stream(**given) as stream:
+            texts = [text async for text in stream.text_stream]
+            return {**told(await stream.get_final_message()), "pieces": len(texts)}
+
+
 def tools(job: Job) -> Saw:
     said = asked(job)
     made, _ = message(job, said)
@@ -112,6 +122,7 @@ drive(
     {
         "anthropic-py": {
             "chat": chat,
+            "later": later,
             "turns": turns,
             "tools": tools,
             "object": structured,

@@ -99,6 +99,16 @@ def turns(job: Job) -> Saw:
     return {**told(after), "pieces": pieces, "before": told(chunks)["text"]}
 
 
+async def later(job: Job) -> Saw:
+    given: Any = {"model": job["model"], "contents": asked(job)}
+    options = types.HttpOptions(base_url=job["base"])
+    async with genai.Client(api_key=job["key"], http_options=options).aio as api:
+        if not job["stream"]:
+            return {**told([await api.models.generate_content(**given)]), "pieces": 1}
+        chunks = [chunk async for chunk in await api.models.generate_content_stream(**given)]
+    return {**told(chunks), "pieces": sum(bool(texts(chunk, thought=False)) for chunk in chunks)}
+
+
 def tools(job: Job) -> Saw:
     contents = asked(job)
     chunks, _ = generated(job, contents)
@@ -141,6 +151,7 @@ drive(
     {
         "genai-py": {
             "chat": chat,
+            "later": later,
             "turns": turns,
             "tools": tools,
             "object": structured,

@@ -106,6 +106,14 @@ def turns(make: Make, job: Job) -> Saw:
     return {**told(after), "pieces": pieces, "before": made.text}
 
 
+async def later(make: Make, job: Job) -> Saw:
+    model = make(job)
+    if not job["stream"]:
+        return {**told(await model.ainvoke(asked(job))), "pieces": 1}
+    chunks = [chunk async for chunk in model.astream(asked(job))]
+    return {**told(sum(chunks[1:], chunks[0])), "pieces": sum(bool(chunk.text) for chunk in chunks)}
+
+
 def tools(make: Make, job: Job) -> Saw:
     messages = asked(job)
     made, _ = answered(make, job, messages)
@@ -134,7 +142,7 @@ def embed(job: Job) -> Saw:
 
 
 def kit(make: Make) -> dict[str, Callable[[Job], Saw]]:
-    done = {"chat": chat, "turns": turns, "tools": tools, "object": structured}
+    done = {"chat": chat, "later": later, "turns": turns, "tools": tools, "object": structured}
     return {name: partial(do, make) for name, do in done.items()}
 
 

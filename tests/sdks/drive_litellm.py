@@ -83,6 +83,16 @@ def turns(prefix: str, job: Job) -> Saw:
     return {**told(after), "pieces": pieces, "before": told(made)["text"]}
 
 
+async def later(prefix: str, job: Job) -> Saw:
+    given = {**options(prefix, job), "messages": asked(job), "max_retries": job["retries"]}
+    made = await litellm.acompletion(stream=job["stream"], **given)
+    if not job["stream"]:
+        return {**told(made), "pieces": 1}
+    chunks = [chunk async for chunk in made]
+    pieces = sum(bool(chunk.choices and chunk.choices[0].delta.content) for chunk in chunks)
+    return {**told(litellm.stream_chunk_builder(chunks)), "pieces": pieces}
+
+
 def tools(prefix: str, job: Job) -> Saw:
     messages = asked(job)
     made, _ = completion(prefix, job, messages)
@@ -112,7 +122,7 @@ def models(job: Job) -> Saw:
 
 
 def kit(prefix: str) -> dict[str, Callable[[Job], Saw]]:
-    done = {"chat": chat, "turns": turns, "tools": tools, "object": structured, "embed": embed}
+    done = {"chat": chat, "later": later, "turns": turns, "tools": tools, "object": structured, "embed": embed}
     return {name: partial(do, prefix) for name, do in done.items()}
 
 

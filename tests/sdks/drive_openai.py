@@ -107,6 +107,20 @@ def chat_object(job: Job) -> Saw:
     return {"value": made.choices[0].message.parsed.model_dump()}
 
 
+def later(job: Job) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=job["base"], api_key=job["key"], max_retries=job["retries"])
+
+
+async def chat_later(job: Job) -> Saw:
+    async with later(job) as api:
+        made: Any = await api.chat.completions.create(model=job["model"], messages=messages(job), stream=job["stream"])
+        if not job["stream"]:
+            return {**told(made), "pieces": 1}
+        choices = [chunk.choices[0] async for chunk in made]
+    texts = [choice.delta.content for choice in choices if choice.delta.content]
+    return {"text": "".join(texts), "finish": choices[-1].finish_reason, "pieces": len(texts)}
+
+
 def embed(job: Job) -> Saw:
     made = client(job).embeddings.create(model=job["model"], input=job["inputs"])
     return {"count": len(made.data), "dims": len(made.data[0].embedding), "usage": {"input": made.usage.prompt_tokens}}
@@ -179,6 +193,16 @@ def respond_tools(job: Job) -> Saw:
     return {**saw, "after": response_told(after)["text"]}
 
 
+async def respond_later(job: Job) -> Saw:
+    async with later(job) as api:
+        made: Any = await api.responses.create(model=job["model"], input=job["prompt"], stream=job["stream"])
+        if not job["stream"]:
+            return {**response_told(made), "pieces": 1}
+        events = [event async for event in made]
+    texts = [event.delta for event in events if event.type == "response.output_text.delta"]
+    return {"text": "".join(texts), "finish": events[-1].response.status, "pieces": len(texts)}
+
+
 def respond_object(job: Job) -> Saw:
     given = {"model": job["model"], "input": job["prompt"], "text_format": Person, "max_output_tokens": 200}
     if not job["stream"]:
@@ -191,6 +215,7 @@ drive(
     {
         "openai-py": {
             "chat": chat,
+            "later": chat_later,
             "turns": chat_turns,
             "tools": chat_tools,
             "object": chat_object,
@@ -199,6 +224,7 @@ drive(
         },
         "openai-py-responses": {
             "chat": respond,
+            "later": respond_later,
             "turns": respond_turns,
             "tools": respond_tools,
             "object": respond_object,

@@ -6,20 +6,23 @@ to do; what was seen is told in one form for all SDKs, so that one law can be he
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
 
 Job = dict[str, Any]
 Saw = dict[str, Any]
-Kit = Mapping[str, Callable[[Job], Saw]]
+Kit = Mapping[str, Callable[[Job], Saw | Coroutine[Any, Any, Saw]]]
 """What a job's `do` calls, by name."""
 
 
+LOOP = asyncio.new_event_loop()
+"""One for all: some SDKs keep their connections, and with them their loop."""
 WAITING = 16
 """Jobs that mostly wait are done in this many threads: after the others, so that nothing but waiting is measured."""
 
@@ -39,7 +42,8 @@ def drive(kits: Mapping[str, Kit], packages: list[str]) -> None:
 def done(kits: Mapping[str, Kit], job: Job) -> Saw:
     began = time.monotonic()
     try:
-        saw = kits[job["kit"]][job["do"]](job)
+        made = kits[job["kit"]][job["do"]](job)
+        saw = LOOP.run_until_complete(made) if isinstance(made, Coroutine) else made
     except Exception as error:
         saw = {"error": error_of(error)}
     return {**{key: job[key] for key in ("kit", "feature", "stream")}, **saw, "seconds": time.monotonic() - began}
