@@ -83,6 +83,14 @@ async def test_a_pool_takes_a_bounded_number(names: NameServer, monkeypatch: pyt
     assert (len(found.urls), found.left_out) == (5, 3)
 
 
+async def test_a_long_answer_is_taken_whole(names: NameServer) -> None:
+    """More addresses than a datagram holds are asked for over TCP."""
+    names.names[NAME] = [f"10.0.1.{n}" for n in range(1, 121)]
+    found = await Discovery(said(names)).find()
+    assert len(found.urls) == 120
+    assert names.asked_by_tcp
+
+
 async def test_looking_up_does_not_block_the_loop(names: NameServer) -> None:
     """While a name server is silent everything else goes on."""
     names.silent = True
