@@ -102,7 +102,10 @@ class Pools:
     async def _sharing(self) -> None:
         while True:
             await asyncio.sleep(jittered(DRAINS_EVERY))
-            await self._take_drains()
+            try:
+                await self._take_drains()
+            except Exception as error:  # a mistake of ours must not end the watch
+                self._tell("watch failed", kind=type(error).__name__)
 
     async def _take_drains(self) -> None:
         for pool in self.all.values():
