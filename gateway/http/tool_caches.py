@@ -16,7 +16,7 @@ from cache.stores import StoreDown
 from cache.tool_config import owner_name
 from cache.tools import Asked, Found, ToolCache
 from gateway.core.answer import Answer
-from gateway.core.errors import BadRequest, GatewayFault
+from gateway.core.errors import BadRequest, GatewayFault, TooLarge
 from gateway.core.events import Blocked, Frame
 from gateway.core.exchange import CacheNote, Exchange
 from gateway.core.facts import Key
@@ -31,6 +31,8 @@ from gateway.pipeline.build import Pipeline, unrouted
 
 DEGRADED = "tool_cache"
 _LONGEST_TOOL = 256
+_MOST_ASKED = 64 * 1024
+"""Bytes of all that the value belongs to: it is spelled canonically and hashed on the event loop."""
 _MOST_TAGS = 16
 _LONGEST_TAG = 128
 
@@ -79,8 +81,11 @@ class _Receive:
 
     async def decide(self, exchange: Exchange) -> Answer | None:
         cache = self._caches[exchange.facts.get(_NAMESPACE) or ""]
-        asked = _read(await exchange.read_body(), _FILING if exchange.operation == "tool_store" else _QUESTION)
+        data = await exchange.read_body()
+        asked = _read(data, _FILING if exchange.operation == "tool_store" else _QUESTION)
         _check(asked, cache.config.kind)
+        if len(data) - (len(bytes(asked.value)) if isinstance(asked, Filing) else 0) > _MOST_ASKED:
+            raise TooLarge(f"arguments, query and context may have {_MOST_ASKED} bytes in all.", param="arguments")
         exchange.facts.put(_ASKED, asked)
         return None
 

@@ -225,6 +225,14 @@ async def test_bad_bodies_are_told_by_field(talk: Converse, verb: str, body: Any
         assert (await t.http.get("/metrics")).text.count('tidegate_cache_entries{store="tool:weather.exact"} 0.0') == 1
 
 
+async def test_what_a_value_belongs_to_is_bounded(talk: Converse) -> None:
+    """Arguments are hashed while others wait; a large value is another matter."""
+    async with talk(tool_caches={"weather": {"max_value": "1MiB"}}) as t:
+        reply = await call(t, "lookup", tool="t", arguments="x" * 70_000)
+        assert (reply.status, reply.error["param"]) == (413, "arguments")
+        assert (await put(t, tool="t", arguments=1, value="x" * 500_000))["stored"]
+
+
 async def test_only_configured_namespaces_are_there(talk: Converse) -> None:
     """Others are an unknown path; another method is not allowed; a semantic one does not take arguments."""
     async with talk(tool_caches=EXACT) as t:

@@ -264,6 +264,25 @@ def test_a_credential_in_an_address_stays_out() -> None:
     assert "https://host/v1" in made.text
 
 
+def test_credentials_by_name_are_filled_in() -> None:
+    """Where an entry names one of their `credential_list`; one that is not there is told."""
+    theirs = {
+        "credential_list": [
+            {
+                "credential_name": "eu",
+                "credential_values": {"api_key": "os.environ/EU_KEY", "api_base": "https://eu/v1"},
+            }
+        ],
+        "model_list": [
+            {"model_name": "a", "litellm_params": {"model": "openai/a", "litellm_credential_name": "eu"}},
+            {"model_name": "b", "litellm_params": {"model": "openai/b", "litellm_credential_name": "us"}},
+        ],
+    }
+    made = moved(yaml.safe_dump(theirs))
+    assert '{type: openai-compatible, api_key: "${EU_KEY}", base_url: "https://eu/v1"}' in made.text
+    assert ("model_list[1].litellm_params.litellm_credential_name", "no counterpart") in made.notes
+
+
 NAMES = st.text("abcdefghijklmnop_", min_size=3, max_size=12).map(lambda name: f"zz_{name}")
 VALUES = st.sampled_from([1, "x", True, [1], {"a": 1}])
 PLACES = ("", "router_settings", "litellm_settings", "general_settings", "model_list[0]", "model_list[0].litellm_params",

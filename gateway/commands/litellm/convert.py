@@ -23,7 +23,6 @@ _REASONS = {
     "files_settings": "files are relayed to the model's provider",
     "finetune_settings": "no counterpart",
     "search_tools": "no tools of the gateway's own",
-    "credential_list": "no counterpart: write the variable where it is used",
 }
 
 
@@ -53,7 +52,7 @@ def moved(text: str) -> Moved:
     notes, secrets = Notes(), Secrets(text)
     source = Section(value, "", notes)
     providers = Providers()
-    made = models(grouped(source.take("model_list"), secrets, notes), providers)
+    made = models(grouped(source.take("model_list"), source.take("credential_list"), secrets, notes), providers)
     if not made:
         told = "".join(f"\n  {_plain(path)}: {_plain(text)}" for path, text in notes.all)
         raise Unreadable(f"no entry of its `model_list` can be served{told}")

@@ -35,17 +35,32 @@ class Providers:
         return self._names[kind]
 
 
-def grouped(entries: Any, secrets: Secrets, notes: Notes) -> dict[str, list[Deployment]]:
-    """By the name that clients ask for."""
+def grouped(entries: Any, credentials: Any, secrets: Secrets, notes: Notes) -> dict[str, list[Deployment]]:
+    """By the name that clients ask for. `credentials`: their `credential_list`, which entries name."""
+    named = _named(credentials)
     groups: dict[str, list[Deployment]] = {}
     if not isinstance(entries, list):
         notes.add("model_list", "is absent or no list")
         return groups
     for at, entry in enumerate(entries):
-        made = deployment(Section(entry, f"model_list[{at}]", notes), secrets)
+        made = deployment(Section(_filled(entry, named), f"model_list[{at}]", notes), secrets)
         if made is not None:
             groups.setdefault(made.group, []).append(made)
     return groups
+
+
+def _named(credentials: Any) -> dict[str, dict[str, Any]]:
+    rows = [row for row in credentials if isinstance(row, dict)] if isinstance(credentials, list) else []
+    return {str(row.get("credential_name")): dict(row.get("credential_values") or {}) for row in rows}
+
+
+def _filled(entry: Any, named: Mapping[str, dict[str, Any]]) -> Any:
+    """The entry with the values of the credential that it names; its own come first."""
+    params = entry.get("litellm_params") if isinstance(entry, dict) else None
+    if not isinstance(params, dict) or params.get("litellm_credential_name") not in named:
+        return entry
+    own = {name: value for name, value in params.items() if name != "litellm_credential_name"}
+    return {**entry, "litellm_params": {**named[params["litellm_credential_name"]], **own}}
 
 
 def models(groups: Mapping[str, list[Deployment]], providers: Providers) -> dict[str, dict[str, Any]]:
