@@ -50,6 +50,8 @@ class GatewayFault(Exception):
         self.retry_after = retry_after
         """Seconds; becomes `Retry-After`, capped by the edge."""
         self.headers = dict(headers or {})
+        self.elsewhere = False
+        """Another endpoint of the same provider can be asked, so there is no need to wait."""
         self.upstream_status: int | None = None
         """What the backend answered, for records."""
 

@@ -127,8 +127,9 @@ class Dispatcher:
     async def _pause(
         self, exchange: Exchange, model: ModelPlan, fault: GatewayFault, tries: int, *, same: bool
     ) -> bool:
-        """Waits before a retry; false if the wait asked for is too long to be worth it. Another target needs no wait."""
-        if not same:
+        """Waits before a retry; false if the wait asked for is too long to be worth it. Another target, or
+        another endpoint of the same, needs no wait."""
+        if not same or fault.elsewhere:
             return True
         wait = fault.retry_after
         if wait is None:

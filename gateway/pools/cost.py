@@ -62,7 +62,7 @@ class Question(NamedTuple):
     usual: float
     """Tokens of a usual call that are in no cache."""
     rate: float
-    """Tokens a second, of an endpoint that has not been measured yet."""
+    """Tokens a second, of those endpoints that have been measured."""
 
 
 def question(prefix: Prefix, marks: tuple[int, ...], now: int, scale: Scale, rate: float) -> Question:
@@ -104,5 +104,5 @@ def estimate(endpoint: Endpoint, asked: Question) -> Estimate:
                 busy = running
     decoding = busy - unanswered
     unread = queued + prompt - matched + (DECODING * decoding if decoding > 0 else 0.0)
-    wait = unread / (known.speed.rate or rate) + hold
+    wait = unread / known.speed.expected(now, rate) + hold
     return Estimate(endpoint, blocks, own, prompt, matched, queued, in_flight, wait, stale)

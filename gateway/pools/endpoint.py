@@ -18,6 +18,9 @@ FAILURES = 5
 FIRST_REST = 2.0
 LONGEST_REST = 60.0
 """Seconds; a rest doubles each time the proving call fails."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
+"""Seconds for which others are asked first after an endpoint said that it is at its limit: where it does not say how long,
+and at most."""
 SHARE = 0.3
 """Of the newest wait in the mean of them, at least; more when the others are old."""
 HALF_LIFE = 10.0
@@ -33,6 +36,7 @@ class Endpoint:
         "_wait",
         "draining",
         "failures",
+        "full_until",
         "healthy",
         "in_flight",
         "known",
@@ -72,6 +76,8 @@ class Endpoint:
         self.rest = 0.0
         self.resting_until = 0
         """Nanoseconds of the clock; 0 when the breaker is closed."""
+        self.full_until = 0
+        """It said that it is at its limit; nanoseconds of the clock."""
         self.probing = False
         self._wait = 0.0
         self._measured: int | None = None
@@ -108,11 +114,16 @@ class Endpoint:
 
     def ready(self, now: int) -> bool:
         """Whether it should be asked, if there is a choice."""
-        return self.healthy and not self.draining and self.rested(now)
+        return self.healthy and not self.draining and now >= self.full_until and self.rested(now)
 
     def rested(self, now: int) -> bool:
         """Whether its breaker lets a call through."""
         return not self.resting_until or (now >= self.resting_until and not self.probing)
+
+    def full(self, now: int, seconds: float | None) -> None:
+        """It is at its limit, and may be asked again after `seconds`, if it said so."""
+        pause = FIRST_PAUSE if seconds is None else min(LONGEST_PAUSE, max(0.0, seconds))
+        self.full_until = max(self.full_until, now + int(pause * 1e9))
 
     def waited(self, now: int, seconds: float) -> None:
         """Takes one measured wait for the first content into the mean of them."""

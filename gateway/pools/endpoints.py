@@ -82,18 +82,23 @@ class Endpoints:
         if len(self.all) == 1:
             return Lease(left[0], self._clock, self._open, expires, "only")
         ready = preferred(left, now, asked)
-        expected, size = None, 0
+        expected = None
         if self._by_prefix is None:
             chosen = self._rule(ready, now, asked, self._rng)
         else:
             expected = self._expected(ready, now, asked, self._by_prefix)
-            chosen, size = expected.endpoint, asked.prefix.size if asked.prefix is not None else 0
+            chosen = expected.endpoint
         self._next = (self.all.index(chosen) + 1) % len(self.all)
         chosen.used = now
-        lease = Lease(chosen, self._clock, self._open, expires, self.balance, expected, self.scale, size, whole)
+        lease = Lease(chosen, self._clock, self._open, expires, self.balance, expected, self.scale, asked.prefix, whole)
         if whole and expected is not None:
             heappush(self._due, (lease.due, next(self._order), lease))
         return lease
+
+    def another(self, than: Endpoint) -> bool:
+        """Whether there is one that should be asked."""
+        now = self._clock.now()
+        return any(endpoint.ready(now) for endpoint in self.all if endpoint is not than)
 
     def blocks(self) -> dict[str, int]:
         """Blocks that each endpoint is thought to hold, by its label. For a gauge."""

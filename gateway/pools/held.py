@@ -55,6 +55,11 @@ class Held:
             move(block)
         self.fit(room)
 
+    def drop(self, blocks: Sequence[int]) -> None:
+        """It has not got these after all."""
+        for block in blocks:
+            self._blocks.pop(block, None)
+
     def fit(self, room: int) -> None:
         """Has room for so many from now on."""
         self.room = room

@@ -5,15 +5,22 @@ All are means in which the newest counts most. None is ever needed: before the f
 
 from __future__ import annotations
 
+import math
+
 FIRST_BYTES = 4.0
 FIRST_RATE = 2000.0
 """Tokens of prompt a second. Where no endpoint is known yet all are taken to be alike, so it only weighs reading against
 waiting for a slot."""
 FEWEST_TOKENS = 64
 """Below this, the time to the first token says more of the network than of reading."""
-QUIET, BUSY = 0.3, 0.05
+QUIET, BUSY = 0.2, 0.05
 """What a measured rate counts for: with little else queued there it is the endpoint's own, else mixed with what others
 did."""
+LEAP = 3.0
+"""How much more or less than the mean one measurement may say: a pause of the machine is no change of GPUs."""
+RATE_HALF_LIFE = 30.0
+"""Seconds in which what is known of a rate comes to count half, and what the others do as much: one that was slow once is
+asked again, which is the only way to learn that it is not slow any more."""
 _SHARE = 0.1
 
 
@@ -63,24 +70,39 @@ class Scale:
 class Speed:
     """Of one endpoint."""
 
-    __slots__ = ("_hold", "_rate", "rate")
+    __slots__ = ("_hold", "_measured", "_rate")
 
     def __init__(self) -> None:
         self._rate = Mean()
         self._hold = Mean()
-        self.rate: float | None = None
+        self._measured = 0
+
+    @property
+    def rate(self) -> float | None:
         """Tokens of prompt that it reads in a second; None until that was measured."""
+        return self._rate.value
+
+    def expected(self, now: int, usual: float) -> float:
+        """The rate to be reckoned with, where `usual` is that of the others."""
+        rate = self._rate.value
+        if rate is None:
+            return usual
+        fresh = math.exp2((self._measured - now) / (RATE_HALF_LIFE * 1e9))
+        return usual * math.pow(rate / usual, fresh)
 
     @property
     def hold(self) -> float:
         """Seconds from the first token of an answer to its last: how long a slot is held by a usual call."""
         return self._hold.value or 0.0
 
-    def read(self, tokens: float, seconds: float, *, quiet: bool) -> None:
+    def read(self, tokens: float, seconds: float, now: int, *, quiet: bool) -> None:
         """It had read `tokens` (of this call, and of those before it in the queue) when `seconds` were over."""
         if tokens >= FEWEST_TOKENS and seconds > 0:
-            self._rate.take(tokens / seconds, QUIET if quiet else BUSY)
-            self.rate = self._rate.value
+            known, rate = self._rate.value, tokens / seconds
+            if known is not None:
+                rate = min(known * LEAP, max(known / LEAP, rate))
+            self._rate.take(rate, QUIET if quiet else BUSY)
+            self._measured = now
 
     def held(self, seconds: float) -> None:
         self._hold.take(seconds)

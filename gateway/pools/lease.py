@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.clock import Clock
+from gateway.pools.chain import Prefix
 from gateway.pools.cost import Estimate
 from gateway.pools.learned import Scale
 
@@ -24,8 +25,8 @@ class Lease:
     than once and counts once."""
 
     __slots__ = (
-        "_cached", "_clock", "_expected", "_first", "_open", "_prompt", "_quiet", "_read", "_scale", "_since", "_size",
-        "_whole", "endpoint", "expires", "rule",
+        "_blocks", "_cached", "_clock", "_expected", "_first", "_open", "_prompt", "_quiet", "_read", "_scale", "_since",
+        "_size", "_whole", "endpoint", "expires", "rule",
     )  # fmt: skip
 
     def __init__(
@@ -37,11 +38,11 @@ class Lease:
         rule: str,
         expected: Estimate | None = None,
         scale: Scale | None = None,
-        size: int = 0,
+        prefix: Prefix | None = None,
         whole: bool = False,
     ) -> None:
-        """`open_`: all leases of the pool that have not ended. `size`: bytes of the prompt that `expected` is for. `whole`:
-        the answer comes in one piece, so that its first content says nothing of how long the prompt took."""
+        """`open_`: all leases of the pool that have not ended. `prefix`: the prompt that `expected` is for. `whole`: the
+        answer comes in one piece, so that its first content says nothing of how long the prompt took."""
         self.endpoint = endpoint
         self.expires = expires
         """When it is ended for whoever forgot to; nanoseconds of the clock."""
@@ -50,7 +51,8 @@ class Lease:
         self._open = open_
         self._expected = expected
         self._scale = scale
-        self._size = size
+        self._size = prefix.size if prefix is not None else 0
+        self._blocks = prefix.blocks if prefix is not None else ()
         self._since = clock.now()
         self._first: int | None = None
         self._read = False
@@ -97,6 +99,10 @@ class Lease:
         more than once; the last one counts, at the end."""
         self._prompt, self._cached = prompt, cached
 
+    def refused(self, seconds: float | None) -> None:
+        """It is at its limit, and wants to be left alone for `seconds`, if it says so. The call still has to be ended."""
+        self.endpoint.full(self._clock.now(), seconds)
+
     def end(self, ok: bool | None) -> None:
         """However the call ended. `ok` as for `Endpoint.end`."""
         if self not in self._open:
@@ -106,6 +112,8 @@ class Lease:
         endpoint, now = self.endpoint, self._clock.now()
         if self._first is None:
             seconds = (now - self._since) / 1e9
+            if ok is not None and self._expected is not None:
+                endpoint.known.held.drop(self._blocks[self._expected.own :])
             if ok is False:
                 endpoint.waited(now, max(FAILED_WAIT, seconds))
             elif seconds > endpoint.expected(now):  # given up: it would have taken longer than that
@@ -127,7 +135,7 @@ class Lease:
                 if known.hits.tells:
                     fresh = float(max(0, self._prompt - self._cached))
         if not self._whole:
-            known.speed.read(expected.queued + fresh, (self._first - self._since) / 1e9, quiet=self._quiet)
+            known.speed.read(expected.queued + fresh, (self._first - self._since) / 1e9, now, quiet=self._quiet)
         if good:
             read = self._since + int(expected.wait * 1e9) if self._whole else self._first
             known.speed.held(max(0, now - read) / 1e9)

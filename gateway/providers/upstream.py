@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import gateway
-from gateway.core.errors import BadRequest, GatewayFault, UpstreamFailed, UpstreamTimeout
+from gateway.core.errors import BadRequest, GatewayFault, UpstreamFailed, UpstreamLimited, UpstreamTimeout
 from gateway.core.passing import Passing
 from gateway.core.plan import Target, Timeouts
 from gateway.core.ports import Call, Dialect, Reply
@@ -110,6 +110,9 @@ class HttpUpstream:
                     raise fault from None
             except GatewayFault as refused:
                 ok = says_of_health(refused)
+                if isinstance(refused, UpstreamLimited) or refused.retry_after is not None:
+                    lease.refused(refused.retry_after)
+                refused.elsewhere = self.endpoints.another(lease.endpoint)
                 raise
             finally:
                 if not handed_over:

@@ -118,3 +118,15 @@ async def test_a_dead_replica_costs_no_answer(talk: Converse, balance: str) -> N
         for number in range(12):
             reply = await t.ask(f"question {number}", headers={"x-tidegate-session": f"s{number}"})
             assert (reply.status, reply.text) == (200, "two")
+
+
+@pytest.mark.parametrize("balance", ["session", "prefix", "latency", "least_inflight", "round_robin"])
+async def test_a_replica_at_its_limit_is_left_alone_for_as_long_as_it_says(talk: Converse, balance: str) -> None:
+    """Its 429 is not what a client gets, and until it is over nobody else's call goes there."""
+    async with talk(providers=replicas(balance)) as t, Left(t):
+        t.upstream.sequence("m", "429-seconds")
+        t.spare.script("m", ["two"])
+        for number in range(12):
+            reply = await t.ask(f"question {number}", headers={"x-tidegate-session": f"s{number}"})
+            assert (reply.status, reply.text) == (200, "two")
+        assert len([one for one in t.upstream.requests if one.path.endswith("completions")]) <= 1

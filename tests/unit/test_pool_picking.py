@@ -11,7 +11,7 @@ import pytest
 from gateway.core.clock import ManualClock
 from gateway.pools.asked import NOTHING, Asked
 from gateway.pools.chain import BLOCK, prefix_of
-from gateway.pools.endpoint import FAILURES, Endpoint
+from gateway.pools.endpoint import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Endpoint
 from gateway.pools.endpoints import LONGEST_CALL, Endpoints
 from gateway.pools.filter import FULL_QUEUE, HEADROOM, TURNS
 from gateway.pools.held import LEAST, MOST, MOST_OF_A_POOL
@@ -521,3 +521,51 @@ def test_a_pick_says_why() -> None:
     assert Endpoints(["http://a", "http://b"], "round_robin", ManualClock()).lease().picked == "round_robin"
     assert set(pool.blocks()) == {"h0:80", "h1:80"}
     assert sum(pool.blocks().values()) == 16
+
+
+# --- limits and failures
+
+
+def test_one_at_its_limit_is_left_alone_as_long_as_it_says() -> None:
+    """A refusal with a time is no failure: others are asked first until it is over, and it has not got the prompt. Where
+    all are at their limits, they are asked all the same."""
+    pool = Pool(2)
+    lease = pool.ask(prompt("x"))
+    lease.refused(3.0)
+    lease.end(ok=True)
+    full, other = lease.endpoint, pool.others(lease.endpoint)[0]
+    assert full.failures == 0
+    assert len(full.known.held) == 0
+    assert {pool.home(prompt(str(n))) for n in range(9)} == {other}
+    other.full(pool.clock.now(), None)
+    assert pool.home(prompt("y")) in pool.all
+    pool.clock.advance(3.0)
+    assert full in {pool.home(prompt(f"later {n}")) for n in range(20)}
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(None, FIRST_PAUSE), (0.2, 0.2), (-5.0, 0.0), (86400.0, LONGEST_PAUSE)])
+def test_a_pause_is_bounded(asked: float | None, pause: float) -> None:
+    """Whatever an endpoint asks for, it is asked again in seconds: a limit is short, or it is not this endpoint's."""
+    pool = Pool(2)
+    endpoint = pool.all[0]
+    endpoint.full(pool.clock.now(), asked)
+    assert endpoint.full_until == int(pause * 1e9)
+    pool.clock.advance(pause)
+    assert endpoint.ready(pool.clock.now())
+
+
+def test_what_was_not_read_is_not_held() -> None:
+    """A call that failed before its first content leaves only what was there before it; one whose client left may have
+    been read, and is believed."""
+    pool = Pool(2)
+    home = pool.home(prompt("kept"))
+    for ok in (False, True):
+        lease = pool.lease(prompt("lost"), set(pool.others(home)))
+        assert lease is not None
+        lease.end(ok=ok)
+        assert home.known.held.match(prompt("lost").prefix.blocks) == 0
+        assert home.known.held.match(prompt("kept").prefix.blocks) == 16
+    lease = pool.lease(prompt("left"), set(pool.others(home)))
+    assert lease is not None
+    lease.end(ok=None)
+    assert home.known.held.match(prompt("left").prefix.blocks) == 16
