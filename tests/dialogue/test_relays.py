@@ -211,6 +211,46 @@ async def test_a_form_names_its_model(talk: Converse, keeper: Keeper, stream: bo
         assert receipt.bytes_in > len(sound)
 
 
+async def test_a_streamed_transcript(talk: Converse, keeper: Keeper) -> None:
+    """The SDK's events come as they were told, and the last one's usage is on the receipt."""
+    async with talk(**sections(keeper)) as t:
+        heard = await sdk(t).audio.transcriptions.create(model="hear", file=("a.mp3", b"x"), stream=True)
+        events = [event async for event in heard]
+        assert "".join(event.delta for event in events if event.type == "transcript.text.delta") == "hello"
+        assert events[-1].type == "transcript.text.done"
+        receipt = await t.receipt()
+        assert receipt.usage is not None
+        assert receipt.usage.output_tokens == 45
+
+
+async def test_bytes_leave_as_they_come(talk: Converse, keeper: Keeper) -> None:
+    """The first of a sound are with the client while the provider has yet to send the rest."""
+    keeper.gate = asyncio.Event()
+    async with talk(**sections(keeper)) as t:
+        spoken = sdk(t).audio.speech.with_streaming_response.create(model="hear", input="hi", voice="alloy")
+        async with spoken as response:
+            got = b""
+            async for piece in response.iter_bytes():
+                got += piece
+                if len(got) >= 1000:
+                    keeper.gate.set()
+            assert got == keeper.sound
+
+
+async def test_a_sound_that_stalls_is_cut(talk: Converse, keeper: Keeper) -> None:
+    """Nothing for longer than the model's `idle` ends it, and the client can tell."""
+    keeper.cut = "stall"
+    model = {**MODELS["hear"], "timeouts": {"idle": "100ms"}}
+    async with talk(**sections(keeper, models={"hear": model})) as t, Left(t):
+        async with RawClient(t.url) as client:
+            await client.send(post(b'{"model": "hear", "input": "hi", "voice": "alloy"}', "/v1/audio/speech"))
+            _, headers = await client.head()
+            assert len(await client.rest()) < int(headers["content-length"])
+        receipt = await t.receipt()
+        assert (receipt.outcome, receipt.error) == ("upstream_error", "upstream_timeout")
+        await keeper.server.all_gone()
+
+
 async def test_a_model_after_the_file_is_found(talk: Converse, keeper: Keeper) -> None:
     """As curl and Node's SDK send it; up to what may be held, which the error names."""
     async with talk(**sections(keeper, server={"max_body": "64KiB"})) as t:
