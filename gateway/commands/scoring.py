@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway.core.errors import GatewayFault
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -117,12 +119,19 @@ class TellingEncoder:
         if known and all(text in known for text in texts):
             return np.stack([known[text] for text in texts])
         if len(texts) <= _AT_ONCE:
-            return self._encode(texts)
+            return self._made(texts)
         made = []
         for at in range(0, len(texts), _AT_ONCE):
-            made.append(self._encode(texts[at : at + _AT_ONCE]))
+            made.append(self._made(texts[at : at + _AT_ONCE]))
             self._say(f"embedded {min(at + _AT_ONCE, len(texts)):,} of {len(texts):,} texts")
         return np.concatenate(made)
+
+    def _made(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
+        """Raises `DataError` where a provider embeds and does not answer."""
+        try:
+            return self._encode(texts)
+        except (TimeoutError, GatewayFault) as failure:
+            raise DataError(f"{self.id} gave no vectors: {failure or 'no answer in time'}") from None
 
     def ahead(self, texts: Sequence[str]) -> None:
         """These will be asked for one by one. A provider is asked now, in batches; times measured then are without it."""

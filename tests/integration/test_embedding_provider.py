@@ -9,8 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from gateway import config as configuration
+from gateway.cli import main
 from gateway.commands.check import report_of, text_of
 from gateway.configuring.problems import ConfigError
 from gateway.demo.fleet import Fleet
@@ -108,15 +110,15 @@ def test_only_masked_text_goes_out_for_vectors(serve: Serve, upstream: FaultServ
 
 
 def test_without_its_encoder_the_gateway_serves_on_and_says_so(
-    apart: Background, serve: Serve, upstream: FaultServer
+    apart: Background, serve: Serve, upstream: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It starts, misses, goes without intents, and learns them when the encoder is there: no restart."""
+    monkeypatch.setenv("TIDEGATE_MODELS_DIR", str(tmp_path))  # where no head of an earlier run is
     port = free_port()
     late = FaultServer(port=port)
     dead = {"late": {"type": "openai-compatible", "base_url": f"http://127.0.0.1:{port}/v1"}}
     embedding = {"provider": "late", "model": "ok", "dim": VECTOR, "deadline": "5s"}
-    examples = {intent: [f"{text}, when?" for text in texts] for intent, texts in EXAMPLES.items()}
-    route = {"cache": CACHE, "intents": {"examples": examples}}
+    route = {"cache": CACHE, "intents": {"examples": EXAMPLES}}
     served = serve(config(upstream, embedding, route, providers=dead))
     for number in range(4):
         reply = ask(served, f"{QUESTION} {number}")
@@ -134,6 +136,41 @@ def test_without_its_encoder_the_gateway_serves_on_and_says_so(
     assert "intent_router" not in reply.headers.get("x-tidegate-degraded", "")
     assert reply.headers["x-tidegate-intent"]
     apart.run(late.__aexit__(None, None, None))
+
+
+def test_the_commands_ask_the_same_encoder(
+    upstream: FaultServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`eval router`, `eval semantic-cache`, `router calibrate` and `router explain` score with the configured provider's
+    vectors, in batches, and say whose they are; the lock file knows when that changes."""
+    monkeypatch.setenv("TIDEGATE_MODELS_DIR", str(tmp_path / "models"))
+    embedding = {"provider": "up", "model": "ok", "dim": VECTOR, "deadline": "10s"}
+    value = config(upstream, embedding, {"cache": CACHE, "intents": {"examples": EXAMPLES, "below": 0.0}})
+    file = tmp_path / "tidegate.yaml"
+    file.write_text(yaml.safe_dump({"version": 1, **value}))
+    texts = [(text, intent) for intent, each in EXAMPLES.items() if intent != "out_of_scope" for text in each]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"text": f"{text}!", "intent": intent}) + "\n" for text, intent in texts))
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(json.dumps({"a": QUESTION, "b": LIKE_IT, "label": 1}) + "\n")
+    before = len(upstream.requests)
+    for kind, data in (("router", rows), ("semantic-cache", pairs)):
+        assert main(["eval", kind, "--data", str(data), "--config", str(file), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["encoder"] == f"openai-compatible:ok:{VECTOR}"
+    assert len(upstream.requests) - before < 8
+    assert main(["router", "calibrate", "--config", str(file)]) == 0
+    assert main(["router", "calibrate", "--config", str(file), "--check"]) == 0
+    assert main(["router", "explain", "I forgot my password, help", "--config", str(file), "--json"]) == 0
+    file.write_text(yaml.safe_dump({"version": 1, **value, "embedding": {**embedding, "revision": "2"}}))
+    assert main(["router", "calibrate", "--config", str(file), "--check"]) == 1
+    gone = {
+        **value,
+        "providers": {"up": {"type": "openai-compatible", "base_url": f"http://127.0.0.1:{free_port()}/v1"}},
+    }
+    file.write_text(yaml.safe_dump({"version": 1, **gone}))
+    capsys.readouterr()
+    assert main(["eval", "semantic-cache", "--data", str(pairs), "--config", str(file)]) == 2
+    assert "gave no vectors: The upstream cannot be reached." in capsys.readouterr().err
 
 
 def checked(embedding: dict[str, Any], route: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
