@@ -251,3 +251,26 @@ async def test_nothing_is_stored(talk: Converse, method: str, path: str) -> None
             reply = await t.http.request(method, f"{root}/responses/{path}")
             assert (reply.status_code, reply.json()["error"]["code"]) == (404, "response_not_found")
             assert "keeps no responses" in reply.json()["error"]["message"]
+
+
+@WHERE
+@pytest.mark.parametrize("mode", ["window", "full"])
+async def test_reasoning_goes_home_through_checks(
+    talk: Converse, thinkers: tuple[Thinker, Thinker], stream: bool, mode: str
+) -> None:
+    """Where checks held the answer and it had to be written anew, its reasoning says whose it is all the same, once."""
+    deny = {
+        "use": "phrases",
+        "on": ["input", "output"],
+        "deny": ["from one on"],
+        "action": "block",
+        "on_error": "closed",
+    }
+    more = {"guardrails": {"deny": {**deny, "stream": mode}}, "routes": {"default": {"guardrails": ["deny"]}}}
+    async with talk(**sections(thinkers, **more)) as t:
+        first = output(await ask(t, ITEMS, stream=stream), stream)
+        assert [item["type"] for item in first] == ["reasoning", "message"]
+        assert first[0]["encrypted_content"].count(".tg") == 1
+        reply = await ask(t, [*ITEMS, *first, {"role": "user", "content": "more"}], stream=stream)
+        assert (reply.status, reply.header("warning")) == (200, None)
+        assert thinkers[0].asked[-1]["input"][len(ITEMS)]["encrypted_content"] == "gAAAA-one-1"
