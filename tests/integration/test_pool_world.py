@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -115,6 +116,40 @@ async def test_a_pool_comes_up_grows_and_shrinks(tmp_path: Path) -> None:
         assert [reply.text for reply in await asyncio.gather(*calls)] == ["begun and ended"] * 2
         await until_found(t, "127.0.0.1")
         assert (await t.ask("after")).status == 200
+
+
+async def test_no_request_fails_while_replicas_come_and_go(tmp_path: Path) -> None:
+    """Names that change, vanish and fail under load, drains and takings back in between: every answer is whole, and every count
+    is zero at the end."""
+    async with AsyncExitStack() as stack:
+        names = await stack.enter_async_context(NameServer())
+        one = await stack.enter_async_context(FaultServer())
+        hosts = ["127.0.0.1", *(f"127.0.0.{n}" for n in range(2, 5))]
+        for host in hosts[1:]:
+            await stack.enter_async_context(FaultServer(host=host, port=one.port))
+        names.names[NAME] = hosts
+        by_hand = discovered(names, one.port, every="1h")
+        t = await stack.enter_async_context(gateway(tmp_path, by_hand))
+        pool = t.gateway.pools.all["gpu"]
+        known: dict[str, Any] = {}
+        chance = random.Random(7)
+        for _ in range(25):
+            names.names[NAME] = chance.sample(hosts, chance.randint(0, 4))
+            names.broken = {"*"} if chance.random() < 0.2 else set()
+            drained = chance.sample(sorted(pool.members), min(len(pool.members), chance.randint(0, 2)))
+            pool.drain(set(drained))
+            calls = [asyncio.create_task(t.ask(f"hi {n}", stream=n % 2 == 0)) for n in range(8)]
+            await pool.look_up()
+            known |= {id(endpoint): endpoint for endpoint in pool.endpoints.all}
+            replies = await asyncio.gather(*calls)
+            if pool.members:
+                assert {(reply.status, reply.whole) for reply in replies} == {(200, True)}
+            else:  # gone, all of them: said, and not hung
+                assert {reply.status for reply in replies} <= {200, 502}
+            if not pool.members:
+                names.names[NAME], names.broken = hosts, set()
+                await pool.look_up()
+        assert all(endpoint.in_flight == 0 for endpoint in known.values())
 
 
 async def test_a_name_server_that_fails_stops_nothing(tmp_path: Path) -> None:
