@@ -48,11 +48,18 @@ def read_config(config: Body, neutral: Neutral) -> None:
     if type(top_k) is float and top_k.is_integer():  # this API has it as a fraction, all others whole
         neutral.params["top_k"] = int(top_k)
     neutral.max_tokens = config.get("maxOutputTokens")
-    neutral.stop = list(config.get("stopSequences") or ())
+    neutral.stop = shaped(config.get("stopSequences"), list, f"{_PATH}.stopSequences") or []
     answers = config.get("candidateCount")
     neutral.n = answers if type(answers) is int else 1
-    _thinking(config.get("thinkingConfig") or {}, neutral)
+    _thinking(shaped(config.get("thinkingConfig"), dict, f"{_PATH}.thinkingConfig") or {}, neutral)
     _format(config, neutral)
+
+
+def shaped(value: Any, kind: type, path: str) -> Any:
+    """`value`, when it is of this kind or null. Raises `Untranslatable`."""
+    if value is not None and type(value) is not kind:
+        raise untranslatable(path, f"it is no {'list' if kind is list else 'object'}")
+    return value
 
 
 def _thinking(config: Body, neutral: Neutral) -> None:

@@ -25,7 +25,8 @@ def json_schema(schema: Any, path: str) -> dict[str, Any]:
     if type(kind) is str and kind != "TYPE_UNSPECIFIED":
         out["type"] = [kind.lower(), "null"] if schema.get("nullable") is True else kind.lower()
     if schema.get("enum") is not None:
-        out["enum"] = [*schema["enum"], None] if schema.get("nullable") is True else schema["enum"]
+        values = _of(list, schema["enum"], f"{path}.enum")
+        out["enum"] = [*values, None] if schema.get("nullable") is True else values
     for name, value in schema.items():
         if value is None or name in _DROPPED:
             continue
@@ -34,19 +35,27 @@ def json_schema(schema: Any, path: str) -> dict[str, Any]:
         elif name in _COUNTS:
             out[name] = int(value) if type(value) is str and value.isdigit() else value
         elif name == "format":
-            if value not in _FORMATS:
+            if type(value) is str and value not in _FORMATS:
                 out[name] = value
         elif name == "items":
             out[name] = json_schema(value, f"{path}.items")
         elif name == "anyOf" or name == "any_of":
-            out["anyOf"] = [json_schema(one, f"{path}.anyOf[{at}]") for at, one in enumerate(value)]
+            kinds = _of(list, value, f"{path}.anyOf")
+            out["anyOf"] = [json_schema(one, f"{path}.anyOf[{at}]") for at, one in enumerate(kinds)]
             if schema.get("nullable") is True and "type" not in out:
                 out["anyOf"].append({"type": "null"})
         elif name in ("properties", "defs", "$defs"):
-            inner = {key: json_schema(one, f"{path}.{name}.{key}") for key, one in value.items()}
+            held = _of(dict, value, f"{path}.{name}")
+            inner = {key: json_schema(one, f"{path}.{name}.{key}") for key, one in held.items()}
             out["properties" if name == "properties" else "$defs"] = inner
         elif name in ("ref", "$ref"):
             out["$ref"] = value
         else:
             raise untranslatable(f"{path}.{name}")
     return out
+
+
+def _of(kind: type, value: Any, path: str) -> Any:
+    if type(value) is not kind:
+        raise untranslatable(path, "it has another shape")
+    return value

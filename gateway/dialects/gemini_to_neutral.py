@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.core.request import Body
-from gateway.dialects.gemini_config import read_config
+from gateway.dialects.gemini_config import read_config, shaped
 from gateway.dialects.gemini_schema import json_schema
 from gateway.dialects.gemini_turns import Conversation
 from gateway.dialects.neutral import Neutral, Tool, ToolChoice, untranslatable
@@ -22,7 +22,7 @@ _HANDLED = frozenset(
     }
 )
 _HINTS = frozenset({"labels", "serviceTier", "store", "model"})
-_NO_FILTER = frozenset({"BLOCK_NONE", "OFF", "HARM_BLOCK_THRESHOLD_UNSPECIFIED", None})
+_NO_FILTER = ("BLOCK_NONE", "OFF", "HARM_BLOCK_THRESHOLD_UNSPECIFIED", None)
 _DECLARED = frozenset({"name", "description", "parameters", "parametersJsonSchema"})
 _ANSWERED = frozenset({"response", "responseJsonSchema", "behavior"})
 """What a declaration says of a function's result: models of other providers are not told."""
@@ -86,7 +86,7 @@ def _tools(tool: Any, path: str, neutral: Neutral) -> None:
     for name, value in tool.items():
         if name != "functionDeclarations" and value is not None:
             raise untranslatable(f"{path}.{name}", "it is a tool of Google's own")
-    for at, declared in enumerate(tool.get("functionDeclarations") or ()):
+    for at, declared in enumerate(shaped(tool.get("functionDeclarations"), list, f"{path}.functionDeclarations") or ()):
         where = f"{path}.functionDeclarations[{at}]"
         if type(declared) is not dict or type(declared.get("name")) is not str:
             raise untranslatable(where, "it has no name")
@@ -111,12 +111,12 @@ def _choice(config: Body, neutral: Neutral) -> None:
     path = "toolConfig.functionCallingConfig"
     if type(calling) is not dict:
         raise untranslatable(path)
-    allowed = calling.get("allowedFunctionNames") or []
+    allowed = shaped(calling.get("allowedFunctionNames"), list, f"{path}.allowedFunctionNames") or []
     for name, value in calling.items():
         if name not in ("mode", "allowedFunctionNames") and value:
             raise untranslatable(f"{path}.{name}")
     mode = str(calling.get("mode") or "AUTO").upper()
-    some = bool(allowed) and set(allowed) != {tool.name for tool in neutral.tools}
+    some = bool(allowed) and {str(name) for name in allowed} != {tool.name for tool in neutral.tools}
     if mode == "ANY" and len(allowed) == 1:
         neutral.tool_choice = ToolChoice("tool", str(allowed[0]))
     elif some:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.core.request import Body
+from gateway.dialects.gemini_config import shaped
 from gateway.dialects.json_codec import encode
 from gateway.dialects.neutral import (
     ImagePart,
@@ -92,7 +93,7 @@ class Conversation:
         failed = response.keys() == {ERROR}
         inner = response[ERROR] if failed else response[OUTPUT] if response.keys() == {OUTPUT} else response
         parts.append(TextPart(inner if type(inner) is str else encode(inner).decode()))
-        for at, part in enumerate(given.get("parts") or ()):
+        for at, part in enumerate(shaped(given.get("parts"), list, f"{path}.parts") or ()):
             where = f"{path}.parts[{at}]"
             if type(part) is not dict or set(part) != {"inlineData"}:
                 raise untranslatable(where)

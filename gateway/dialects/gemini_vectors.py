@@ -76,7 +76,10 @@ def openai_body(body: Body) -> Body:
         if len(parts) != 1 or type(parts[0].get("text")) is not str:
             raise untranslatable(f"{path}content.parts", "one text makes one vector there")
         texts.append(parts[0]["text"])
-        sizes.add(request.get("outputDimensionality"))
+        size = request.get("outputDimensionality")
+        if size is not None and type(size) is not int:
+            raise untranslatable(f"{path}outputDimensionality", "it is no whole number")
+        sizes.add(size)
     if len(sizes) > 1:
         raise untranslatable("requests", "all vectors of a batch have one outputDimensionality there")
     size = sizes.pop()

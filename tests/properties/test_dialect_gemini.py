@@ -6,14 +6,19 @@ import json
 import random
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.events import ChoiceFinished, Finished, Frame, Reasoning, Started, Text, ToolCall, Usage
+from gateway.core.errors import BadRequest, Untranslatable
+from gateway.core.events import ChoiceFinished, Failed, Finished, Frame, Reasoning, Started, Text, ToolCall, Usage
 from gateway.core.response import Response, fold, unfold
+from gateway.core.tokens import estimate
 from gateway.dialects import anthropic_to_neutral, gemini_to_neutral, openai_to_neutral
 from gateway.dialects.gemini_from_neutral import from_neutral
 from gateway.dialects.neutral import Neutral
+from guardrails.answered.schema_source import wanted
+from guardrails.answered.tool_source import tools_of
+from routing.needs import needs
 from tests.fixtures.dialects import (
     ANTHROPIC,
     GEMINI,
@@ -363,3 +368,79 @@ def test_reasoning_is_told_as_thought() -> None:
     events = [Started("i", "m", 1), Reasoning("hm"), Text("ok"), ChoiceFinished("stop"), Finished()]
     told = json.loads(write(outlet_for(content()), [Frame((event,)) for event in events]))
     assert told["candidates"][0]["content"]["parts"] == [{"text": "hm", "thought": True}, {"text": "ok"}]
+
+
+# --- whatever comes
+
+
+FULL_REQUEST: Body = {
+    "system_instruction": {"parts": {"text": "a"}},
+    "contents": [
+        {"role": "user", "parts": [{"text": "a"}, {"inline_data": {"mime_type": "image/png", "data": "aGk="}}]},
+        {"role": "model", "parts": [{"functionCall": {"id": "c", "name": "f", "args": {"a": ["b"]}}, "thoughtSignature": "c2ln"}]},
+        {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"output": "x"}, "parts": [{"inlineData": {"mimeType": "image/png", "data": "aGk="}}]}}]},
+    ],
+    "tools": [{"functionDeclarations": [{"name": "f", "description": "d", "parameters": {"type": "OBJECT", "properties": {"a": {"type": "ARRAY", "items": {"type": "STRING"}, "minItems": "1"}}}}]}],
+    "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}},
+    "safetySettings": [{"category": "X", "threshold": "BLOCK_NONE"}],
+    "generationConfig": {"temperature": 1, "topP": 1, "maxOutputTokens": 9, "stopSequences": ["x"], "candidateCount": 1, "responseMimeType": "application/json", "responseSchema": {"anyOf": [{"type": "STRING"}]}, "thinkingConfig": {"thinkingLevel": "LOW"}},
+}  # fmt: skip
+EMBED: Body = {"requests": [{"content": {"parts": [{"text": "a"}]}, "outputDimensionality": 2}]}
+
+
+def places(node: Any) -> list[tuple[Any, Any]]:
+    """Every (holder, key) in it."""
+    found: list[tuple[Any, Any]] = []
+    stack = [node]
+    while stack:
+        holder = stack.pop()
+        for key, item in holder.items() if isinstance(holder, dict) else enumerate(holder):
+            found.append((holder, key))
+            if isinstance(item, dict | list):
+                stack.append(item)
+    return found
+
+
+def named(refused: BadRequest) -> None:
+    assert refused.param
+
+
+@settings(LAW, max_examples=200)
+@given(st.data())
+def test_no_request_is_too_strange(data: st.DataObject) -> None:
+    """Anything in any place is read or refused by name, and so is its translation; nothing else is ever raised."""
+    operation, body = data.draw(st.sampled_from([("chat", FULL_REQUEST), ("embeddings", EMBED)]))
+    body = json.loads(json.dumps(body))
+    for _ in range(data.draw(st.integers(1, 2))):
+        holder, key = data.draw(st.sampled_from(places(body)))
+        holder[key] = data.draw(JSON | st.sampled_from([None, "", 0, True, [], {}, [[]], [{}], {"text": 1}, 1.5]))
+    try:
+        request = GEMINI.read(operation, {"model": "alias", **body})
+    except BadRequest as refused:
+        named(refused)
+        return
+    estimate(request)
+    needs(request)
+    wanted(request.body)
+    tools_of(request.body)
+    for dialect in (OPENAI, ANTHROPIC, GEMINI):
+        try:
+            dialect.call(request, TARGET, False, {})
+        except Untranslatable as untold:
+            named(untold)
+
+
+@settings(LAW, max_examples=200)
+@given(st.data(), bodies(), st.booleans())
+def test_no_answer_is_too_strange(data: st.DataObject, body: Body, stream: bool) -> None:
+    """Anything in any place of an answer is told, or is one failure of the upstream; nothing else is ever raised."""
+    body = json.loads(json.dumps(body))
+    holder, key = data.draw(st.sampled_from(places(body)))
+    holder[key] = data.draw(JSON | st.sampled_from([None, "", 0, True, [], {}, [[]], [{}], {"text": 1}, 1.5]))
+    for request in (content(stream=stream), chat(stream=stream), message(stream=stream)):
+        frames = pump(GEMINI.inlet(request, stream), [sse(body, done=False) if stream else dumps(body)])
+        events = events_of(frames)
+        assert type(events[-1]) in (Finished, Failed)
+        if type(events[-1]) is Finished:
+            for told in (frames, [Frame(frame.events) for frame in frames]):
+                write(outlet_for(request), told)
