@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from litestar import Litestar
 
@@ -35,7 +36,7 @@ from gateway.http.health import Readiness, health_routes
 from gateway.http.moderations import ModerationForm, moderation_routes
 from gateway.http.protocol import Bounds
 from gateway.http.relays import relay_routes
-from gateway.http.routes import error_handlers, exchange_routes, model_routes
+from gateway.http.routes import Handle, error_handlers, exchange_routes, model_routes
 from gateway.http.server import DrainingServer, ServerLimits, make_server
 from gateway.http.tool_caches import ToolCacheForm, tool_cache_routes
 from gateway.pipeline.aftermath import Aftermath
@@ -248,7 +249,7 @@ class Gateway:
             on_startup=[self.start],
             on_shutdown=[self.stop],
         )
-        return GeminiDoor(app, edge, self._dialects["gemini"], reject)
+        return GeminiDoor(cast(Handle, app), edge, self._dialects["gemini"], reject)
 
     def server(self, fd: int | None = None, ready: Callable[[str], None] | None = None) -> DrainingServer:
         """A server ready for `serve()`; `ready` is told its URL when it accepts connections."""
