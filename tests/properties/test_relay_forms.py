@@ -7,7 +7,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import BadRequest, NotFound
@@ -59,6 +59,7 @@ async def through(body: bytes, sizes: list[int], model: str, *, announced: bool)
     return made, b"".join([piece async for piece in sending.pieces]), sending.length
 
 
+@settings(deadline=None)
 @given(
     st.lists(FILES | FIELDS, max_size=3), st.lists(FILES | FIELDS, max_size=3), st.booleans(),
     st.lists(st.integers(1, 90), min_size=1, max_size=5),
@@ -77,6 +78,7 @@ def test_only_the_models_name_changes(before: Any, after: Any, announced: bool, 
     assert length is not None or not announced
 
 
+@settings(deadline=None)
 @given(st.lists(FILES | FIELDS, max_size=4), st.lists(st.integers(1, 40), min_size=1, max_size=4))
 def test_parts_are_the_same_in_any_pieces(parts: Any, sizes: list[int]) -> None:
     """Where a body is cut makes no difference to what is found in it, or to whether it is refused."""
@@ -163,6 +165,7 @@ ONE, TWO = Principal(key_id="one", tenant="t"), Principal(key_id="two", tenant="
 OTHER = Principal(key_id="three", tenant="u")
 
 
+@settings(deadline=None)
 @given(IDS, st.sampled_from(["a", "b"]))
 def test_an_id_comes_back_to_its_owner_alone(raw: str, provider: str) -> None:
     """It opens to what it was made of, for whom it was made, in every process with the secret; and hides it."""
@@ -179,6 +182,7 @@ def test_an_id_comes_back_to_its_owner_alone(raw: str, provider: str) -> None:
         seals.open(seals.seal(raw, provider, ONE, "cursor"), ONE)
 
 
+@settings(deadline=None)
 @given(IDS)
 def test_a_tenant_shares_and_others_do_not(raw: str) -> None:
     """By tenant, every key of it opens the id."""
@@ -190,6 +194,7 @@ def test_a_tenant_shares_and_others_do_not(raw: str) -> None:
         seals.open(sealed, OTHER)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200), st.integers(0, 100), st.sampled_from("abc27"))
 def test_what_was_not_handed_out_is_not_found(made_up: str, at: int, letter: str) -> None:
     """No text and no change of a good id opens anything, and none makes it crash."""
