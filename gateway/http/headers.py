@@ -93,7 +93,8 @@ def _seconds(headers: Mapping[str, str], names: Sequence[tuple[str, float]]) -> 
 
 
 def told(exchange: Exchange, *, answered: bool = True) -> Headers:
-    """What was decided, as far as it is known when the headers go out. Not `answered`: nothing of who answers is."""
+    """What was decided, as far as it is known when the headers go out. Not `answered`: nothing of who or what
+    answers is."""
     out: list[tuple[str, str]] = [("x-request-id", exchange.id), ("request-id", exchange.id)]
     add = out.append
     if exchange.route:
@@ -106,7 +107,7 @@ def told(exchange: Exchange, *, answered: bool = True) -> Headers:
         add(("x-tidegate-tier", exchange.tier))
     if answered:
         out.extend(_served(exchange))
-    out.extend(_cache(exchange.cache))
+        out.extend(_cache(exchange.cache))
     if exchange.verdicts:
         add(("x-tidegate-guardrails", ",".join(verdict.header for verdict in exchange.verdicts)))
     if exchange.queued:

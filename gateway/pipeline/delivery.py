@@ -57,9 +57,12 @@ class Delivery:
         self._alive: Keepalive | None = None
         self.begin()
 
-    def keep_alive(self, beat: bytes, default: float) -> None:
+    def keep_alive(self, beat: bytes, seconds: float) -> None:
         """From here on the client gets signs of life while nothing is released. See `keepalive`."""
-        self._alive = kept_alive(self._exchange, self._client, beat, default)
+        if self._alive is None:
+            self._alive = kept_alive(self._exchange, self._client, beat, seconds)
+        elif seconds != self._alive.seconds:
+            self._alive.every(seconds)
 
     def begin(self, seen: Seen | None = None) -> None:
         """Starts afresh for an attempt; what an earlier one left unsent is forgotten. `seen` keeps what it tells. Sessions
@@ -202,4 +205,7 @@ class Delivery:
         await self._client.write(data, outlet.content_type, last=last, streaming=outlet.streaming)
         self.sent = last
         if alive is not None:
-            alive.resume()
+            if last:
+                alive.stop()
+            else:
+                alive.resume()

@@ -29,14 +29,14 @@ class Waiting(Protocol):
 class Keepalive:
     """One exchange's. Begins at once; `end` or `abandon` ends it."""
 
-    __slots__ = ("_beat", "_client", "_exchange", "_holding", "_last", "_loop", "_over", "_seconds", "_task", "_timer")
+    __slots__ = ("_beat", "_client", "_exchange", "_holding", "_last", "_loop", "_over", "_task", "_timer", "seconds")
 
     def __init__(self, exchange: Exchange, client: Waiting, beat: bytes, seconds: float) -> None:
         """`beat`: what is sent. `seconds`: of silence before it, counted from the exchange's own beginning."""
         self._exchange = exchange
         self._client = client
         self._beat = beat
-        self._seconds = seconds
+        self.seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time() - exchange.elapsed() / 1e9
         self._holding = self._over = False
@@ -53,18 +53,28 @@ class Keepalive:
         self._holding = False
         self._last = self._loop.time()
 
+    def every(self, seconds: float) -> None:
+        """From here on after so much silence; 0: never."""
+        self.seconds = seconds
+        self._timer.cancel()
+        if not seconds:
+            self._over = True
+        elif self._task is None and not self._over:
+            self._timer = self._wait()
+
     async def end(self) -> None:
         """For good, before the last words."""
-        self._stop()
+        self.stop()
         await self.settled()
 
     def abandon(self) -> None:
         """For good, whatever is under way."""
-        self._stop()
+        self.stop()
         if self._task is not None:
             self._task.cancel()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """For good; one that is under way goes on to its end."""
         self._over = True
         self._timer.cancel()
 
@@ -74,12 +84,12 @@ class Keepalive:
             await asyncio.wait((self._task,))
 
     def _wait(self) -> asyncio.TimerHandle:
-        return self._loop.call_at(self._last + self._seconds, self._due)
+        return self._loop.call_at(self._last + self.seconds, self._due)
 
     def _due(self) -> None:
         if self._holding:  # what is written now is a sign of life itself
             self._last = self._loop.time()
-        if self._loop.time() < self._last + self._seconds:
+        if self._loop.time() < self._last + self.seconds:
             self._timer = self._wait()
         else:
             self._task = self._loop.create_task(self._send())
@@ -97,15 +107,9 @@ class Keepalive:
                 self._timer = self._wait()
 
 
-def kept_alive(exchange: Exchange, client: Waiting, beat: bytes, default: float) -> Keepalive | None:
-    """For a client that waits for a stream; None where nothing may be sent. `default`: seconds, where the model has none of
-    its own. 0: never."""
-    request, plan = exchange.asked(), exchange.plan
-    if not (request.stream and beat) or plan is None or exchange.operation not in OPERATIONS:
-        return None
-    own = plan.models[0].keepalive if plan.models else None
-    seconds = default if own is None else own
-    if not seconds:
+def kept_alive(exchange: Exchange, client: Waiting, beat: bytes, seconds: float) -> Keepalive | None:
+    """For a client that waits for a stream; None where nothing may be sent. `seconds`: 0 is never."""
+    if not (beat and seconds and exchange.operation in OPERATIONS and exchange.asked().stream):
         return None
     alive = Keepalive(exchange, client, beat, seconds)
     exchange.cleanup.append(alive.abandon)

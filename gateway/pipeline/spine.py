@@ -112,11 +112,16 @@ class Spine:
         delivery: Delivery | None = None
         try:
             async with asyncio.timeout(exchange.remaining()) as deadline:
-                answer = await self._decide(exchange, client)
+                answer = await self._stages(exchange, self._pipeline.head)
+                client.watch()  # the body is read: from here on a client that leaves ends this, whatever it waits for
+                if answer is None:
+                    delivery = self._delivery(exchange, client)
+                    delivery.keep_alive(self._dialects[exchange.dialect].beat, self._keepalive)
+                    answer = await self._stages(exchange, self._pipeline.lanes[exchange.route].deciders)
+                exchange.answer = answer
                 if answer is not None and answer.refusal is not None:
-                    await client.refuse(answer.refusal)
-                    return "refused"
-                delivery = self._delivery(exchange, client)
+                    return await _refuse(client, delivery, answer.refusal)
+                delivery = delivery or self._delivery(exchange, client)
                 await self._answer(exchange, client, delivery, answer)
             return await _close(client, delivery)
         except GatewayFault as known:
@@ -144,14 +149,6 @@ class Spine:
         else:
             await client.fault(fault)
         raise fault
-
-    async def _decide(self, exchange: Exchange, client: Client) -> Answer | None:
-        answer = await self._stages(exchange, self._pipeline.head)
-        client.watch()  # the body is read: from here on a client that leaves ends this, whatever it waits for
-        if answer is None:
-            answer = await self._stages(exchange, self._pipeline.lanes[exchange.route].deciders)
-        exchange.answer = answer
-        return answer
 
     async def _stages(self, exchange: Exchange, stages: Sequence[Step]) -> Answer | None:
         for stage in stages:
@@ -185,7 +182,9 @@ class Spine:
 
     async def _answer(self, exchange: Exchange, client: Client, delivery: Delivery, answer: Answer | None) -> None:
         if answer is None:
-            delivery.keep_alive(self._dialects[exchange.dialect].beat, self._keepalive)
+            own = exchange.plan.models[0].keepalive if exchange.plan and exchange.plan.models else None
+            if own is not None:
+                delivery.keep_alive(self._dialects[exchange.dialect].beat, own)
             made = await beside_call(exchange, self._dispatcher.run(exchange, delivery))
             if isinstance(made, Blocked):
                 delivery.blocked = made
@@ -206,6 +205,17 @@ class Spine:
         # The body tells the usage of when it was made; this exchange itself used nothing.
         exchange.usage = None
         exchange.saved_usd = self._saved(exchange)
+
+
+async def _refuse(client: Client, delivery: Delivery | None, refusal: Refusal) -> Outcome:
+    """Cleanly, or as the ending of a stream whose headers a sign of life has sent."""
+    if delivery is not None:
+        await delivery.quiet()
+    if delivery is not None and client.committed:
+        await delivery.block(Blocked(refusal.check, refusal.category, refusal.message))
+    else:
+        await client.refuse(refusal)
+    return "refused"
 
 
 async def _close(client: Client, delivery: Delivery) -> Outcome:

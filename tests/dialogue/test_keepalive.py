@@ -163,6 +163,46 @@ async def test_silence_between_words_is_kept_alive_too(talk: Converse) -> None:
         assert b"lo" in told
 
 
+async def test_who_waits_for_anothers_answer_is_kept_alive(talk: Converse) -> None:
+    """An identical request under way is waited for as long as a model would be; that it is a hit is not told in advance."""
+    routes = {"default": {"cache": {"exact": {"ttl": "1h"}}}}
+    async with talk(server={"keepalive": SOON}, routes=routes) as t, Left(t), RawClient(t.url) as client:
+        gate = asyncio.Event()
+        t.upstream.script("m", [gate, "Hello"])
+        leader = asyncio.create_task(t.ask("hi", max_tokens=9))
+        await t.upstream.received(1)
+        await client.send(request(CHAT))
+        status, headers = await client.head()
+        assert (status, "x-tidegate-cache" in headers) == (200, False)
+        await client.until(COMMENT)
+        gate.set()
+        assert b"Hello" in await client.until(b"[DONE]")
+        assert (await leader).text == "Hello"
+        assert len(t.upstream.requests) == 1
+        receipts = [await t.receipt(), await t.receipt()]
+        assert sorted(receipt.cache for receipt in receipts) == ["hit", "miss"]
+
+
+@pytest.mark.parametrize(("path", "end"), [(CHAT, b"[DONE]"), (MESSAGES, b"event: message_stop")])
+async def test_a_slow_check_of_the_question_refuses_in_the_stream(talk: Converse, path: str, end: bytes) -> None:
+    """A judge that takes its time: the client has had a sign by then, and no model is called."""
+    check = {"use": "judge", "on": ["input"], "action": "block", "on_error": "closed", "deadline": "9s",
+             "question": "Is this rude?", "judge": {"model": "spare"}}  # fmt: skip
+    sections: dict[str, Any] = {"guardrails": {"rude": check}, "routes": {"default": {"guardrails": ["rude"]}}}
+    async with talk(server={"keepalive": SOON}, **sections) as t, RawClient(t.url) as client:
+        gate = asyncio.Event()
+        t.spare.script("m", [gate, '{"answer": "yes"}'])
+        await client.send(request(path))
+        await client.head()
+        await client.until(COMMENT if path == CHAT else PING)
+        gate.set()
+        told = await client.until(end)
+        assert (b'"content_filter"' if path == CHAT else b'"refusal"') in told
+        assert t.upstream.requests == []
+        receipts = {receipt.route: receipt for receipt in (await t.receipt(), await t.receipt())}
+        assert (receipts["default"].outcome, receipts["default"].status) == ("refused", 200)
+
+
 async def test_the_deadline_ends_the_waiting(talk: Converse) -> None:
     """In the stream, as an error."""
     async with talk(models=alive()) as t, Left(t), RawClient(t.url) as client:

@@ -249,6 +249,7 @@ async def live(case: dict[str, Any]) -> str:
     await world.aftermath.drain()
     assert all((gate.running, gate.waiting) == (0, 0) for gate in world.dispatcher.gates.all().values())
 
+    assert not client.said_too_much
     assert world.kept.all == [receipt]
     assert world.spine.inflight == 0
     assert world.undone == (1 if exchange.permitted else 0)

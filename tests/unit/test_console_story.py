@@ -105,3 +105,35 @@ def test_every_outcome_has_words() -> None:
     assert set(OUTCOMES) == set(get_args(Outcome))
     reasons = {"first", "retry", "hedge", "fallback", "overflow", "content_policy", "guardrail", "shadow"}
     assert set(WHY) == {*reasons, "stale_connection"}
+
+
+def test_it_tells_queues_signs_copies_and_guesses() -> None:
+    """Each call's cause, what was guessed of it, the wait for a place, the signs of life, and the shadow's id."""
+    lost = Attempt(
+        "up", "big", "10.0.0.1:8000", 5 * MS, 9 * MS, "cancelled", 200, estimated=Usage(40, 3, estimated=True),
+        estimated_usd=0.0002, cause="queue full", why="fallback",
+    )  # fmt: skip
+    won = Attempt("two", "small", "", 7 * MS, 40 * MS, "ok", 200, 20 * MS, "hedge", cause="no content after 2 s")
+    told = "\n".join(
+        story(
+            msgspec.structs.replace(
+                RESCUED,
+                attempts=(lost, won),
+                queued=4 * MS,
+                priority="high",
+                beats=2,
+                shadow="tg-2",
+                estimated_usd=0.0002,
+            )
+        )
+    )
+    for words in (
+        "1. up / big at 10.0.0.1:8000: the model before could not answer (queue full)",
+        "given up before it told: 40 in, 3 out, estimated, 0.00020000 USD",
+        "2. two / small: the call before was slow to begin (no content after 2 s)",
+        "4.00 ms of it in a queue, with priority high",
+        "kept alive 2 times meanwhile",
+        "  shadow    tg-2, after the answer",
+        "and 0.00020000 USD by estimate",
+    ):
+        assert words in told, told
