@@ -18,6 +18,7 @@ from gateway.dialects.neutral import (
     ToolResultPart,
     ToolUsePart,
     Turn,
+    shaped,
     untranslatable,
 )
 
@@ -45,7 +46,7 @@ def to_neutral(body: Body) -> Neutral:
         raise untranslatable("thinking")
     neutral = Neutral(
         max_tokens=body.get("max_tokens"),  # a request that is only counted has none
-        stop=list(body.get("stop_sequences") or ()),
+        stop=shaped(body.get("stop_sequences"), list, "stop_sequences") or [],
         user=_user(body.get("metadata")),
         params={name: body[name] for name in _PARAMS if body.get(name) is not None},
         names={"effort": "output_config.effort", "response_format": "output_config.format"},
@@ -53,7 +54,9 @@ def to_neutral(body: Body) -> Neutral:
     system = body.get("system")
     if system:
         neutral.system = [system] if type(system) is str else [block["text"] for block in system]
-    neutral.tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(body.get("tools") or ())]
+    neutral.tools = [
+        _tool(tool, f"tools[{at}]") for at, tool in enumerate(shaped(body.get("tools"), list, "tools") or ())
+    ]
     _tool_choice(body.get("tool_choice"), neutral)
     _output(body.get("output_config"), neutral)
     for at, message in enumerate(body["messages"]):

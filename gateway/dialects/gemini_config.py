@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.core.request import Body
 from gateway.dialects.gemini_schema import json_schema
-from gateway.dialects.neutral import Neutral, ResponseFormat, untranslatable
+from gateway.dialects.neutral import Neutral, ResponseFormat, shaped, untranslatable
 
 PARAMS = {
     "temperature": "temperature",
@@ -53,13 +53,6 @@ def read_config(config: Body, neutral: Neutral) -> None:
     neutral.n = answers if type(answers) is int else 1
     _thinking(shaped(config.get("thinkingConfig"), dict, f"{_PATH}.thinkingConfig") or {}, neutral)
     _format(config, neutral)
-
-
-def shaped(value: Any, kind: type, path: str) -> Any:
-    """`value`, when it is of this kind or null. Raises `Untranslatable`."""
-    if value is not None and type(value) is not kind:
-        raise untranslatable(path, f"it is no {'list' if kind is list else 'object'}")
-    return value
 
 
 def _thinking(config: Body, neutral: Neutral) -> None:

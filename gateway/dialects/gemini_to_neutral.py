@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.core.request import Body
-from gateway.dialects.gemini_config import read_config, shaped
+from gateway.dialects.gemini_config import read_config
 from gateway.dialects.gemini_schema import json_schema
 from gateway.dialects.gemini_turns import Conversation
-from gateway.dialects.neutral import Neutral, Tool, ToolChoice, untranslatable
+from gateway.dialects.neutral import Neutral, Tool, ToolChoice, shaped, untranslatable
 
 _HANDLED = frozenset(
     {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.core.request import Body
-from gateway.dialects.gemini_config import shaped
 from gateway.dialects.json_codec import encode
 from gateway.dialects.neutral import (
     ImagePart,
@@ -15,6 +14,7 @@ from gateway.dialects.neutral import (
     ToolResultPart,
     ToolUsePart,
     Turn,
+    shaped,
     untranslatable,
 )
 

@@ -118,3 +118,10 @@ def untranslatable(param: str, why: str = "") -> Untranslatable:
 
 def no_operation(operation: str) -> Untranslatable:
     return Untranslatable(f"The provider of the chosen model has no {operation}; choose another model.", param="model")
+
+
+def shaped(value: Any, kind: type, path: str) -> Any:
+    """`value`, when it is of this kind or null. Raises `Untranslatable`."""
+    if value is not None and type(value) is not kind:
+        raise untranslatable(path, f"it is no {'list' if kind is list else 'object'}")
+    return value

@@ -16,6 +16,7 @@ from gateway.dialects.neutral import (
     ToolResultPart,
     ToolUsePart,
     Turn,
+    shaped,
     untranslatable,
 )
 
@@ -54,10 +55,12 @@ def to_neutral(body: Body) -> Neutral:
         },
     )
     stop = body.get("stop")
-    neutral.stop = [stop] if type(stop) is str else list(stop or ())
+    neutral.stop = [stop] if type(stop) is str else shaped(stop, list, "stop") or []
     if body.get("reasoning_effort") not in (None, "none"):
         neutral.effort = str(body["reasoning_effort"])
-    neutral.tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(body.get("tools") or ())]
+    neutral.tools = [
+        _tool(tool, f"tools[{at}]") for at, tool in enumerate(shaped(body.get("tools"), list, "tools") or ())
+    ]
     neutral.tool_choice = _choice(body.get("tool_choice"))
     neutral.response_format = _format(body.get("response_format"))
     for at, message in enumerate(body["messages"]):

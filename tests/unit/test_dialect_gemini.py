@@ -464,6 +464,26 @@ def test_a_wait_is_told_in_the_body() -> None:
     assert told["details"][-1]["retryDelay"] == "60s"
 
 
+@pytest.mark.parametrize(
+    ("request_", "param"),
+    [
+        (chat(stop=True), "stop"),
+        (chat(tools=5), "tools"),
+        (message(stop_sequences=True), "stop_sequences"),
+        (message(tools={}), "tools"),
+        (content(generationConfig={"stopSequences": 1}), "generationConfig.stopSequences"),
+        (content(tools=[{"functionDeclarations": 1}]), "tools[0].functionDeclarations"),
+    ],
+)
+def test_what_has_another_shape_is_not_translated(request_: Request, param: str) -> None:
+    """It is named, in every dialect; none of them falls over it."""
+    for dialect in (OPENAI, ANTHROPIC, GEMINI):
+        if dialect.name != request_.dialect:
+            with pytest.raises(Untranslatable) as caught:
+                dialect.call(request_, TARGET, False, {})
+            assert caught.value.param == param
+
+
 # --- what else looks at a body
 
 
