@@ -232,7 +232,7 @@ class Gateway:
                 *exchange_routes(edge, self._dialects, self.metrics.reject),
                 *moderation_routes(moderating, openai, reject),
                 *tool_cache_routes(tooling, openai, self.caches.tools, reject),
-                *feedback_routes(self._ratings),
+                *feedback_routes(self._ratings, reject),
                 *relay_routes(relaying, openai, server.max_upload, reject),
                 *model_routes(self._doors.visible, self._dialects, self._started, self.metrics.reject),
                 *health_routes(

@@ -19,6 +19,7 @@ from gateway.feedback.known import Known, Remembered
 from gateway.feedback.rating import Rated, Rating, read
 from gateway.http.asgi import Headers
 from gateway.http.headers import of_fault
+from gateway.http.protocol import Rejected
 from gateway.http.routes import ROOTS
 
 A_MINUTE = 600
@@ -89,13 +90,14 @@ class Ratings:
         return await self._forget.wrong(id if known.cache == "semantic" else "", known.cache_id)
 
 
-def feedback_routes(ratings: Ratings) -> list[HTTPRouteHandler]:
+def feedback_routes(ratings: Ratings, rejected: Rejected) -> list[HTTPRouteHandler]:
     @post([f"{root}/feedback" for root in ROOTS["openai"] if root], status_code=200)
     async def feedback(request: Request[Any, Any, Any]) -> Response[bytes]:
         try:
             principal = await ratings.admit(list(request.scope["headers"]))
             told = await ratings.take(principal, read(await _body(request)))
         except GatewayFault as fault:
+            rejected(fault.name)
             lines = {name.decode("latin-1"): value.decode("latin-1") for name, value in of_fault(fault)}
             return Response(error_body(fault), status_code=fault.wire.status, media_type=MediaType.JSON, headers=lines)
         return Response(msgspec.json.encode(told), media_type=MediaType.JSON)

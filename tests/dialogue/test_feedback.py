@@ -88,6 +88,7 @@ async def test_what_is_wrong_is_named_and_not_repeated(talk: Converse, said: dic
         assert (reply.status, reply.error["param"]) == (400, param)
         assert "xxxx" not in reply.error["message"]
         assert await counted(t) == {}
+        assert 'tidegate_rejected_connections_total{why="bad_request"} 1.0' in (await t.http.get("/metrics")).text
 
 
 async def test_only_who_asked_may_rate(talk: Converse, tmp_path: Path) -> None:
