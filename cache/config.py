@@ -20,8 +20,8 @@ _MEMORY_ROWS = 50_000
 
 
 class NearConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A small tier in each process's memory in front of Redis. What another process purges or refreshes is served here
-    for up to `ttl` more."""
+    """A small tier in each process's memory in front of Redis. What another process refreshes is served here for up to `ttl`
+    more; what it purges, for a second or two."""
 
     max_entries: int = 500
     ttl: Duration = Duration(2.0)

@@ -1,7 +1,8 @@
 """A small store in this process's memory in front of a shared one: what was asked a moment ago costs no round trip.
 
-Off unless configured, because it has a price: what is purged, evicted or refreshed in another process is served here for
-up to `ttl` seconds more. So `ttl` is a few seconds at most. What is done through this process shows here at once. While
+Off unless configured, because it has a price: what is refreshed in another process is served here for up to `ttl` seconds
+more, what is purged or evicted until the news is heard. So `ttl` is a few seconds at most. What is done through this process
+shows here at once. While
 the shared store is out of reach, what is near is still served.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cache.tool_config import owner_name
 from gateway import config as configuration
 from gateway.encoders import remote_id
 from gateway.providers.config import profile_of
@@ -15,7 +16,7 @@ MASKS = ("pii", "secrets")
 
 def embedding_of(config: Any) -> list[str]:
     """Lines about the encoder; none where no route uses one."""
-    used = [name for name, route in config.all_routes().items() if configuration.uses_vectors(route)]
+    used = _used(config)
     if not used:
         return []
     given = config.embedding
@@ -37,8 +38,14 @@ def warnings(config: Any) -> list[str]:
     if given is None:
         return []
     found = []
-    if not any(configuration.uses_vectors(route) for route in config.all_routes().values()):
-        found.append("embedding: no route has intents or a semantic cache, so nobody is asked")
+    if not _used(config):
+        found.append(
+            "embedding: no route has intents or a semantic cache, and no tool cache is semantic: nobody is asked"
+        )
+    for name in [] if _trusted(config) else _semantic_tools(config):
+        found.append(
+            f"tool_caches.{name}: its queries go to {target_of(given, config.models).provider} for their vectors as they are"
+        )
     for name, route in config.all_routes().items():
         if not configuration.uses_vectors(route):
             continue
@@ -54,6 +61,16 @@ def warnings(config: Any) -> list[str]:
                 f"questions go without an intent (the built-in encoder needs {BUDGET * 1000:g} ms at most)"
             )
     return found
+
+
+def _used(config: Any) -> list[str]:
+    """The routes and namespaces that need somebody who embeds."""
+    routes = [name for name, route in config.all_routes().items() if configuration.uses_vectors(route)]
+    return [*routes, *map(owner_name, _semantic_tools(config))]
+
+
+def _semantic_tools(config: Any) -> list[str]:
+    return [name for name, tool in config.tool_caches.items() if tool.kind == "semantic"]
 
 
 def _trusted(config: Any) -> bool:

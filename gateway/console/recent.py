@@ -137,6 +137,7 @@ def row_of(number: int, receipt: Receipt) -> dict[str, Any]:
         "answer": receipt.answer,
         "intent": receipt.intent,
         "intent_score": receipt.intent_score,
+        "action": receipt.action,
         "tier": receipt.tier,
         "tier_score": receipt.tier_score,
         "left_out": receipt.left_out,

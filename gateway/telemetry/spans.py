@@ -128,6 +128,7 @@ class SpanMaker:
         own: tuple[tuple[str, Value | None], ...] = (
             (names.EXCHANGE_ID, receipt.id),
             (names.INTENT_SCORE, receipt.intent_score),
+            (names.ACTION, receipt.action or None),
             (names.TIER, receipt.tier),
             (names.TIER_SCORE, receipt.tier_score),
             (names.LEFT_OUT, receipt.left_out),

@@ -211,6 +211,11 @@ def test_the_check_says_who_embeds_and_what_follows() -> None:
     assert any("nobody is asked" in line for line in unused["warnings"])
     short = checked({"provider": "up", "model": "v", "dim": 8}, {"intents": {"examples": EXAMPLES, "budget": "20ms"}})
     assert any("less than embedding.deadline" in line for line in short["warnings"])
+    tools = checked(
+        {"provider": "up", "model": "v", "dim": 8}, {"guardrails": []}, tool_caches={"docs": {"kind": "semantic"}}
+    )
+    assert tools["embedding"][0] == "openai-compatible:v:8, outside: tool:docs"
+    assert any("tool_caches.docs: its queries go to up" in line for line in tools["warnings"])
     json.dumps(report)
 
 

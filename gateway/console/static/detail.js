@@ -18,6 +18,7 @@ function facts(r) {
   add("Asked", `${plain(r.operation)}, ${r.dialect} dialect`);
   add("Rated by the asker", ratings.get(r.id));
   if (r.intent) add("Intent", r.intent + (r.intent_score === null ? "" : ` (${r.intent_score.toFixed(2)})`));
+  if (r.action) add("Next action", r.action);
   add("Cache", [plain(r.cache), plain(r.cache_reason), r.cache_age === null ? "" : `${age(r.cache_age)} old`].filter(Boolean).join(", "));
   if (r.usage && r.usage.cached) add("Prompt tokens cached", count(r.usage.cached));
   if (r.usage && r.usage.reasoning) add("Reasoning tokens", count(r.usage.reasoning));
