@@ -14,7 +14,7 @@ MOST = 31_250
 """Blocks, where the engine does not tell the size of its cache: two million tokens. About 200 bytes each here."""
 MOST_OF_A_POOL = 250_000
 """Blocks of all endpoints of one provider together: 50 MB."""
-LEAST = 64
+LEAST = 16
 
 
 class Held:

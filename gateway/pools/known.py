@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from gateway.pools.chain import BLOCK
 from gateway.pools.held import LEAST, MOST, MOST_OF_A_POOL, Held
-from gateway.pools.learned import Hits, Scale, Speed
+from gateway.pools.learned import LEAST_OF_IT, WELL, Hits, Scale, Speed
 from gateway.pools.reading import Reading
 from gateway.pools.sharing import Others
 
+SHORTER, LONGER = 0.5, 1.25
+"""What our memory of an endpoint is made, of what is in it, when it promised too much, and of its room when it was right."""
 HEARD = 4
 """Of the room for blocks, this part again for marks: there are fewer of them."""
 
@@ -15,7 +19,7 @@ HEARD = 4
 class Known:
     """Kept up to date by `look`, which is called before each pick and costs nothing while there is no new reading."""
 
-    __slots__ = ("_factor", "_reading", "_size", "heard", "held", "hits", "others", "speed")
+    __slots__ = ("_learned", "_reading", "_size", "heard", "held", "hits", "others", "speed")
 
     def __init__(self) -> None:
         self.held = Held()
@@ -25,7 +29,8 @@ class Known:
         self.speed = Speed()
         self.hits = Hits()
         self._reading: Reading | None = None
-        self._factor = 1.0
+        self._learned = math.inf
+        """Blocks that it seems to keep, where that is less than it says."""
         self._size = 0
 
     def look(self, reading: Reading | None, scale: Scale, endpoints: int) -> None:
@@ -45,16 +50,20 @@ class Known:
 
     def told(self, predicted: float, cached: int, scale: Scale) -> None:
         """Of a call of which we thought that `predicted` tokens were cached, `cached` were."""
-        change = self.hits.told(predicted, cached)
-        if change is not None:
-            self._factor = min(1.0, max(1 / 256, self._factor * change))
-            self._fit(scale)
+        share = self.hits.told(predicted, cached)
+        if share is None:
+            return
+        if share < LEAST_OF_IT:
+            self._learned = max(LEAST, SHORTER * len(self.held))
+        elif share >= WELL:
+            self._learned *= LONGER
+        self._fit(scale)
 
     def _fit(self, scale: Scale) -> None:
         most, reading = float(MOST), self._reading
         if reading is not None and reading.blocks and reading.block_tokens:
             most = scale.size(reading.blocks * reading.block_tokens) / BLOCK
-        room = min(most * self._factor, MOST_OF_A_POOL / max(1, self._size))
+        room = min(most, self._learned, MOST_OF_A_POOL / max(1, self._size))
         self.held.fit(max(LEAST, int(room)))
         self.heard.fit(max(LEAST, int(room / HEARD)))
 

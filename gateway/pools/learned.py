@@ -108,8 +108,8 @@ class Speed:
         self._hold.take(seconds)
 
 
-ENOUGH_CALLS = 16
-ENOUGH_TOKENS = 4096
+ENOUGH_CALLS = 8
+ENOUGH_TOKENS = 2048
 """Predicted as cached, before a prediction is judged."""
 LEAST_OF_IT = 0.5
 """If less than this much of what was predicted was cached, we believe that the endpoint keeps more than it does."""
@@ -129,7 +129,7 @@ class Hits:
         self.tells = False
 
     def told(self, predicted: float, cached: int) -> float | None:
-        """What the room of our memory of it should be multiplied by; None while there is too little to say so."""
+        """The share of what was predicted that was cached, of the calls since the last time; None until those are enough."""
         self.tells = self.tells or cached > 0
         if not self.tells:
             return None
@@ -140,4 +140,4 @@ class Hits:
             return None
         share = self.cached / self.predicted
         self._calls, self.predicted, self.cached = 0, 0.0, 0.0
-        return 0.5 if share < LEAST_OF_IT else 1.25 if share >= WELL else None
+        return share

@@ -131,7 +131,8 @@ class Lease:
         if self._prompt:
             scale.counted(self._size, self._prompt)
             if self._cached is not None:
-                known.told(expected.matched, self._cached, scale)
+                if expected.queued <= QUIET * expected.prompt:  # else what we sent there may not have been read yet
+                    known.told(expected.matched, self._cached, scale)
                 if known.hits.tells:
                     fresh = float(max(0, self._prompt - self._cached))
         if not self._whole:

@@ -14,7 +14,7 @@ from gateway.pools.chain import BLOCK, prefix_of
 from gateway.pools.endpoint import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Endpoint
 from gateway.pools.endpoints import LONGEST_CALL, Endpoints
 from gateway.pools.filter import FULL_QUEUE, HEADROOM, TURNS
-from gateway.pools.held import LEAST, MOST, MOST_OF_A_POOL
+from gateway.pools.held import MOST, MOST_OF_A_POOL
 from gateway.pools.learned import ENOUGH_CALLS, FIRST_RATE
 from gateway.pools.lease import Lease
 from gateway.pools.reading import STALE_AFTER, Reading
@@ -447,15 +447,38 @@ def serve(pool: Pool, cached: float, calls: int) -> Endpoint:
 
 
 def test_a_memory_that_promises_too_much_is_shortened() -> None:
-    """While less than half of what we thought cached is cached, we think that an endpoint holds half as much; when we are
+    """While less than half of what we thought cached is cached, we think that an endpoint holds half of that; when we are
     right again, more, but never more than it began with."""
     pool = Pool(2)
-    endpoint = serve(pool, 0.2, ENOUGH_CALLS)
-    assert endpoint.known.held.room == MOST // 2
-    serve(pool, 0.2, 12 * ENOUGH_CALLS)
-    assert LEAST <= endpoint.known.held.room < MOST // 100
+    home = pool.home(prompt("warm", 32))
+    for number in range(10):
+        lease = pool.lease(prompt(f"other {number}", 100), set(pool.others(home)))
+        assert lease is not None
+        lease.answered()
+        lease.end(ok=True)
+    assert len(home.known.held) == 1032
+    assert serve(pool, 0.2, ENOUGH_CALLS) is home
+    assert home.known.held.room == len(home.known.held) == 1032 // 2
+    assert home.known.held.match(prompt("warm", 32).prefix.blocks) == 32, "the newest stays"
+    serve(pool, 0.2, 4 * ENOUGH_CALLS)
+    assert home.known.held.room == 32
     serve(pool, 1.0, 60 * ENOUGH_CALLS)
-    assert endpoint.known.held.room == MOST
+    assert home.known.held.room == MOST
+
+
+def test_prompts_that_are_being_read_are_not_missed() -> None:
+    """A prediction is judged by calls that found little to be read before them: in a burst of one new prompt none can have
+    it from a cache, and nothing is wrong with what we thought."""
+    pool = Pool(2)
+    pool.all[1].healthy = False
+    pool.all[0].known.hits.tells = True
+    for number in range(4 * ENOUGH_CALLS):
+        burst = [pool.ask(prompt(f"new {number}", 32)) for _ in range(4)]
+        for lease in burst:
+            lease.answered()
+            lease.usage(33 * BLOCK // 4, 0)
+            lease.end(ok=True)
+    assert pool.all[0].known.held.room == MOST
 
 
 def test_an_engine_that_never_tells_is_believed() -> None:
