@@ -109,6 +109,25 @@ def test_only_masked_text_goes_out_for_vectors(serve: Serve, upstream: FaultServ
     assert "EMAIL_ADDRESS" in out
 
 
+def test_a_trusted_model_gets_originals_and_whoever_embeds_does_not(serve: Serve, upstream: FaultServer) -> None:
+    """`internal: original` is for the answering call of a trusted target alone."""
+    outside = {"outside": {"type": "openai-compatible", "base_url": upstream.base_url}}
+    embedding = {"provider": "outside", "model": "ok", "dim": VECTOR, "deadline": "10s"}
+    route = {"guardrails": ["private"], "cache": CACHE, "intents": {"examples": EXAMPLES}}
+    reveal = {**MASK, "restore": True, "internal": "original"}
+    value = config(upstream, embedding, route, guardrails={"private": reveal}, providers=outside)
+    value["providers"]["up"]["trust"] = "internal"
+    served = serve(value)
+    before = len(upstream.requests)
+    assert ask(served, "please tell john.doe@example.org about my refund").status_code == 200
+    asked = upstream.requests[before:]
+    called = [request.body.decode() for request in asked if request.path.endswith("/chat/completions")]
+    vectors = [request.body.decode() for request in asked if request.path.endswith("/embeddings")]
+    assert ["john.doe" in body for body in called] == [True]
+    assert any("about my refund" in body for body in vectors)
+    assert not any("john.doe" in body for body in vectors)
+
+
 def test_without_its_encoder_the_gateway_serves_on_and_says_so(
     apart: Background, serve: Serve, upstream: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
