@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import openai
 import pytest
 
 from gateway.console.story import story
+from gateway.telemetry import logs
 from tests.dialogue.test_admission import ACCESS, make_keys
 from tests.dialogue.test_traces import trace_of, traced
 from tests.fixtures.gateway import Converse, Talk
@@ -433,6 +435,31 @@ async def test_a_relay_is_one_trace_and_can_be_explained(talk: Converse, keeper:
         told = "\n".join(story(receipt))
         assert f"{receipt.bytes_in:,} bytes in, {receipt.bytes_out:,} out" in told
         assert "secret" not in told + str(server) + str(stages) + str(attempts)
+
+
+async def test_what_passes_is_written_down_nowhere(talk: Converse, keeper: Keeper) -> None:
+    """No name, content, header or provider's id of what passes is in a log, a metric or a record; and no cookie, credential or
+    hop-by-hop header of the client's goes on."""
+    out = io.StringIO()
+    async with talk(logger=logs.setup("json", out), **sections(keeper)) as t:
+        given = {"cookie": "zq-cookie", "authorization": "Bearer zq-key", "te": "trailers", "x-zq": "zq-header"}
+        files = {"file": ("zq-name", b"zq-content"), "purpose": (None, "zq-purpose")}
+        made = (await t.http.post("/v1/files", files=files, headers=given)).json()
+        assert made["filename"] == "zq-name"
+        await t.http.get(f"/v1/files/{made['id']}/content", headers=given)
+        keeper.files.clear()
+        await t.http.get(f"/v1/files/{made['id']}", headers=given)
+        await t.send({"model": "hear", "input": "zq-said", "voice": "alloy"}, "/v1/audio/speech")
+        for _ in range(4):
+            await t.receipt()
+        told = [out.getvalue(), (await t.http.get("/metrics")).text, (await t.http.get("/console/api/receipts")).text]
+        assert out.getvalue().count('"event":"exchange"') == 4
+        for text in told:
+            assert "zq-" not in text
+            assert "upstream0" not in text
+        for peer in keeper.server.requests:
+            assert not {"cookie", "te", "x-zq"} & peer.headers.keys()
+            assert peer.headers["authorization"] == "Bearer sk-upstream"
 
 
 async def test_pictures(talk: Converse, keeper: Keeper) -> None:
