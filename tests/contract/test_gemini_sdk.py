@@ -52,6 +52,7 @@ def gateway(serve: Serve, fleet: Fleet, faults: FaultServer) -> Served:
         name: {"targets": [{"provider": "google", "model": name.rpartition("/")[2]}], "retry": {"attempts": 1}}
         for name in SCRIPTED
     }
+    models["waits"] = {"targets": [{"provider": "google", "model": "waits"}], "keepalive": "20ms"}
     models["chat"] = {"targets": [{"provider": "faults", "model": "chat"}], "retry": {"attempts": 1}}
     return serve(
         {
@@ -346,6 +347,19 @@ def test_an_error_inside_a_stream_is_raised(client: genai.Client, faults: FaultS
     assert next(stream).text == "Hel"
     with pytest.raises(errors.ServerError):
         next(stream)
+
+
+async def test_signs_of_life_are_no_part_of_the_answer(
+    gateway: Served, faults: FaultServer, background: Background
+) -> None:
+    """The SDK chokes on comments in a stream; what it gets while it waits it does not notice. The answer comes when a sign has."""
+    gate = asyncio.Event()
+    faults.script("waits", [gate, "Hel", "lo"])
+    client = client_of(gateway.url)
+    waiting = asyncio.create_task(client.aio.models.generate_content_stream(model="waits", contents="hi"))
+    stream = await waiting  # the head is there with the first sign, and with nothing else yet
+    background.loop.call_soon_threadsafe(gate.set)
+    assert "".join([chunk.text or "" async for chunk in stream]) == "Hello"
 
 
 def test_keys(serve: Serve, fleet: Fleet, faults: FaultServer, tmp_path: Path) -> None:
