@@ -92,8 +92,9 @@ def estimate(endpoint: Endpoint, asked: Question) -> Estimate:
     busy, hold, stale = float(in_flight), 0.0, False
     reading = endpoint.reading
     if reading is not None:
-        stale = reading.stale(now)
-        if not stale:
+        old = reading.stale(now)
+        stale = old and reading.tells_load
+        if not old:
             waiting, running = reading.waiting or 0.0, reading.running or 0.0
             queued += max(0.0, waiting - unanswered) * usual
             if reading.slots:

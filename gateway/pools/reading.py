@@ -39,5 +39,10 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     models: frozenset[str] | None = None
     """All names that it answers to, adapters included; None where it does not say."""
 
+    @property
+    def tells_load(self) -> bool:
+        """Whether anything in it can grow old: where metrics are off it only says since when an engine runs."""
+        return not (self.waiting is self.running is self.kv is None)
+
     def stale(self, now: int) -> bool:
         return now - self.at > STALE_AFTER * 1e9

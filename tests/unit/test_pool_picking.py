@@ -228,6 +228,8 @@ def test_a_stale_reading_is_not_believed_and_not_waited_for() -> None:
     lease = pool.ask(asked)
     assert lease.endpoint is home
     assert lease.picked.endswith("reading stale")
+    home.reading = Reading(at=0, started=7.0)
+    assert "stale" not in pool.ask(asked).picked, "metrics that nobody reads cannot be old"
 
 
 def test_a_saturated_endpoint_is_spared_while_another_can() -> None:
