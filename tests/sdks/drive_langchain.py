@@ -124,13 +124,15 @@ def tools(make: Make, job: Job) -> Saw:
 
 
 def structured(make: Make, job: Job) -> Saw:
-    model = make(job).with_structured_output(Person, method="json_schema")
-    if not job["stream"]:
-        return {"value": model.invoke(asked(job)).model_dump()}
-    last = None
-    for piece in model.stream(asked(job)):
-        last = piece
-    return {"value": last.model_dump()}
+    """By schema; and by a call that the model must make, of one that calls what it is given."""
+    values = []
+    for method, name in (("json_schema", job["model"]), ("function_calling", job["caller"])):
+        model = make({**job, "model": name}).with_structured_output(Person, method=method)
+        if job["stream"]:
+            values.append(list(model.stream(asked(job)))[-1].model_dump())
+        else:
+            values.append(model.invoke(asked(job)).model_dump())
+    return {"value": values[0], "again": values[1]}
 
 
 def embed(job: Job) -> Saw:
