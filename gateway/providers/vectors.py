@@ -100,5 +100,5 @@ def _provider(name: str, providers: Mapping[str, ProviderConfig], config: Embedd
         profile = profile_of(provider)
     except catalog.CatalogError:
         return  # told where the provider stands
-    if "embeddings" not in profile.operations or profile.dialect != NAME:
+    if "embeddings" not in profile.operations:
         yield path, f"a provider of type {provider.type!r} has no /v1/embeddings"

@@ -15,9 +15,17 @@ from gateway import config as configuration
 from gateway.cli import main
 from gateway.commands.check import report_of, text_of
 from gateway.configuring.problems import ConfigError
+from gateway.core.plan import Target
+from gateway.core.secret import Secret
 from gateway.demo.fleet import Fleet
+from gateway.dialects.registry import upstream_dialects
+from gateway.embedding.config import EmbeddingConfig
 from gateway.faults.server import FaultServer
 from gateway.faults.wire import VECTOR
+from gateway.providers.build import build
+from gateway.providers.config import ProviderConfig
+from gateway.providers.http_client import HttpClient
+from gateway.providers.vectors import AskVectors, embedding_problems
 from tests.fixtures.fleet import Background, Serve, Served
 from tests.fixtures.redis import free_port
 from tests.fixtures.support import EXAMPLES, THEN
@@ -260,3 +268,18 @@ def test_what_is_wrong_is_said_with_its_path(embedding: dict[str, Any], said: st
     with pytest.raises(ConfigError) as caught:
         checked(embedding)
     assert said in "\n".join(map(str, caught.value.problems))
+
+
+async def test_a_server_of_geminis_api_gives_vectors_too() -> None:
+    """Asked in its own API, read as the body that all others give."""
+    async with FaultServer() as server:
+        google = ProviderConfig(type="gemini", api_key=Secret("k"), base_url=f"{server.url}/v1beta")
+        assert not list(
+            embedding_problems(EmbeddingConfig(provider="google", model="ok", dim=8), {"google": google}, {})
+        )
+        http = HttpClient()
+        upstream = build({"google": google}, upstream_dialects(), http)["google"]
+        body = await AskVectors(upstream, Target(provider="google", model="ok"), dim=8)(["one", "two"], 5.0)
+        await http.aclose()
+        assert [len(one["embedding"]) for one in json.loads(body)["data"]] == [VECTOR, VECTOR]
+        assert server.requests[-1].path == "/v1beta/models/ok:batchEmbedContents"
