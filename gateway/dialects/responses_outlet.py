@@ -51,7 +51,9 @@ class StreamOutlet:
             return None
         payloads = raw.split(b"\n")
         wires: list[Wire] = [decode(payload) for payload in payloads]
-        sealed = [seal_items(wire.get("response"), self._seal) or seal_item(wire.get("item"), self._seal) for wire in wires]
+        sealed = [
+            seal_items(wire.get("response"), self._seal) or seal_item(wire.get("item"), self._seal) for wire in wires
+        ]
         if not self._writer.follow(wires):
             return None
         out: list[bytes] = []
