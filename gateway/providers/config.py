@@ -131,6 +131,11 @@ def _one(config: ProviderConfig, dialects: Collection[str]) -> Iterable[tuple[st
     if profile.native and "chat" in profile.paths:
         yield "native", "cannot be set beside paths.chat: the path would be that of every dialect; use two providers"
     yield from watch_problems(config, profile)
+    if config.prefix_scope != "tenant" and config.balance != "prefix":
+        yield (
+            "prefix_scope",
+            f"says nothing beside balance: {config.balance}, which does not look at prompts; use prefix",
+        )
     yield from _addresses(config, profile)
     yield from _credentials(config, profile)
     for name in {**profile.headers, **dict.fromkeys(profile.forward, "")}:

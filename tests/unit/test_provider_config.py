@@ -115,6 +115,7 @@ def test_secrets_are_in_no_repr() -> None:
         ({"type": "ollama", "forward": ["content-length"]}, "p.headers", "cannot be sent"),
         ({"type": "ollama", "paths": {"chat": "x"}}, "p.paths.chat", "slash"),
         ({"type": "ollama", "proxy": Secret("socks5://u:p@x")}, "p.proxy", "HTTP proxy"),
+        ({"type": "ollama", "prefix_scope": "all"}, "p.prefix_scope", "balance: least_inflight"),
     ],
 )
 def test_each_mistake_in_a_provider_is_told(fields: dict[str, Any], path: str, said: str) -> None:
