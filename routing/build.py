@@ -20,6 +20,7 @@ from routing.examples import Examples, load_examples
 from routing.fit import fit_head
 from routing.head import Head
 from routing.intents import Intents
+from routing.known import Encode, encoded
 from routing.plans import Plans
 from routing.router import IntentRouter, PlanRouter, Route
 from routing.select import Select
@@ -122,7 +123,7 @@ def fitted(
     """The head of these examples: from `heads` if it is there, else fitted and kept there."""
     key = head_key(examples, encoder.id)
     if heads is None:
-        return _learned(examples, encoder, progress)
+        return _learned(examples, encoder, progress, encoder.encode)
     head = load_head(heads, key, encoder.id)
     if head is not None:
         return head
@@ -130,7 +131,7 @@ def fitted(
         head = load_head(heads, key, encoder.id)  # another process may have learned it meanwhile
         if head is not None:
             return head
-        head = _learned(examples, encoder, progress)
+        head = _learned(examples, encoder, progress, lambda texts: encoded(heads, encoder.id, texts, encoder.encode))
         try:
             save_head(heads, key, head)
         except OSError as error:
@@ -138,12 +139,12 @@ def fitted(
     return head
 
 
-def _learned(examples: Examples, encoder: Encoder, progress: Progress) -> Head:
+def _learned(examples: Examples, encoder: Encoder, progress: Progress, encode: Encode) -> Head:
     count = len(examples.texts) + len(examples.outside)
     progress(f"learning {len(examples.intents)} intents from {count} examples")
     started = time.monotonic()
     names = [title(intent) for intent in sorted(examples.intents)]
-    vectors = encoder.encode([*examples.texts, *examples.outside, *names])
+    vectors = encode([*examples.texts, *examples.outside, *names])
     end = len(vectors) - len(names)
     split = len(examples.texts)
     outside = vectors[split:end]

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routing import known
 from routing.build import fitted
 from routing.calibration import Calibration, Signals
 from routing.evaluate import auroc, predict, report, share, training_rows
@@ -314,3 +315,48 @@ def test_workers_that_start_together_learn_once(tmp_path: Path) -> None:
         made = list(pool.map(lambda _: fitted(examples, Slow(), tmp_path, told.append), range(4)))
     assert sum(line.startswith("learning") for line in told) == 1
     assert all((head.layer.weights == made[0].layer.weights).all() for head in made)
+
+
+class Counting(TrigramEmbed):
+    """Counts the texts that it embeds."""
+
+    texts = 0
+
+    def encode(self, texts: Sequence[str]) -> Array:
+        self.texts += len(texts)
+        return np.stack([self.one(text) for text in texts])
+
+
+def test_a_changed_example_costs_one_text(tmp_path: Path) -> None:
+    """The vectors of the others are known; the head is the one that all texts anew would have given; another encoder's are
+    not taken for it, nor what is damaged."""
+    texts = [f"{word} number {at}" for word in ("alpha", "beta", "gamma") for at in range(10)]
+    labels = [text.split()[0] for text in texts]
+    encoder = Counting()
+    fitted(Examples(texts, labels, ["what else"]), encoder, tmp_path)
+    first = encoder.texts
+    changed = Examples([*texts[:-1], "gamma quite another"], labels, ["what else"])
+    head = fitted(changed, encoder, tmp_path)
+    assert encoder.texts == first + 1
+    fresh = fitted(changed, Counting())
+    assert (head.layer.weights == fresh.layer.weights).all()
+    other = Counting(id="other")
+    fitted(changed, other, tmp_path)
+    assert other.texts > 30
+    for file in tmp_path.glob("vectors-*"):
+        file.write_bytes(file.read_bytes()[:-1])
+    fitted(Examples(texts[:-2], labels[:-2], []), encoder, tmp_path)
+    assert encoder.texts > first + 20
+
+
+def test_kept_vectors_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the latest fitting stay."""
+    monkeypatch.setattr(known, "MOST", 6)
+    encoder = Counting()
+    known.encoded(tmp_path, "e", ["a", "b", "c", "d"], encoder.encode)
+    known.encoded(tmp_path, "e", ["e", "f", "g", "h"], encoder.encode)
+    before = encoder.texts
+    known.encoded(tmp_path, "e", ["e", "f", "g", "h", "d"], encoder.encode)
+    assert encoder.texts == before
+    known.encoded(tmp_path, "e", ["a"], encoder.encode)
+    assert encoder.texts == before + 1
