@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import msgspec
@@ -41,8 +41,8 @@ class Passing(msgspec.Struct, frozen=True, kw_only=True):
     """None: the body is the request's own JSON, or there is none."""
     answers: bool = False
     """The reply is a JSON object of the provider's bookkeeping, with ids in it that are told under other names."""
-    most: int | None = None
-    """Entries of a list that the client wants; None: all there are."""
+    pages: Callable[[bytes], str | None] | None = None
+    """Of a list: called with each whole page, it gives the path of the next that must be asked for; None: no more."""
     words: tuple[tuple[str, str], ...] = ()
     """The provider's ids in this request, and what the client calls them: for errors that quote one."""
     provider: str = ""

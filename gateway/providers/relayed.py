@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -20,10 +20,14 @@ from gateway.providers.http_errors import HttpError, ReadTimeout
 
 MOST_BYTES = 16 * 1024**3
 """Of one reply. It is never held: this only ends what would never end."""
+MOST_PAGE = 16 * 1024 * 1024
+"""Of one page of a list: 10,000 files are about 3 MB."""
 _TOLD = (
     "content-type", "content-length", "content-range", "content-disposition", "accept-ranges", "etag", "last-modified",
 )  # fmt: skip
 """Headers of a reply that describe its body."""
+Again = Callable[[str], Awaitable[HttpReply]]
+"""Asks for another path at the same endpoint."""
 _KEPT = frozenset({404, 409, 413, 416, 422})
 """Statuses that clients of these operations look at."""
 
@@ -72,7 +76,10 @@ class RelayReply:
         timeouts: Timeouts,
         ends: float,
         on_end: Callable[[bool | None], None],
+        pages: Callable[[bytes], str | None] | None = None,
+        again: Again | None = None,
     ) -> None:
+        """`pages`: see `Passing`; `again` asks the same endpoint for the next."""
         self.endpoint = endpoint
         self.status = http.status
         self.upstream_id = upstream_id
@@ -85,6 +92,11 @@ class RelayReply:
         self._ok: bool | None = None
         self._over = False
         self._size = 0
+        self._times = timeouts.idle, ends
+        self._pages = pages
+        self._again = again
+        self._next = ""
+        """The path of the page that is to be asked for."""
 
     def frames(self) -> AsyncIterator[Sequence[Frame]]:
         return self
@@ -98,6 +110,8 @@ class RelayReply:
         if self._head is not None:
             head, self._head = self._head, None
             return (head,)
+        if self._pages is not None:
+            return (Frame((await self._listed(self._pages),)),)
         data = await self._read()
         if data:
             self._usage.feed(data)
@@ -106,6 +120,38 @@ class RelayReply:
         usage = self._usage.usage()
         events: tuple[Event, ...] = (Finished(),) if usage is None else (usage, Finished())
         return (Frame(events),)
+
+    async def _listed(self, pages: Callable[[bytes], str | None]) -> Event:
+        """One page of a list, whole; nothing of it goes on from here, for others see to what is in it."""
+        if self._next:
+            self._http = await self._asked(self._next)
+        data = bytearray()
+        while piece := await self._read():
+            data += piece
+            if len(data) > MOST_PAGE:
+                raise self._failed(UpstreamFailed(f"The upstream's list is larger than {MOST_PAGE >> 20} MiB."))
+        try:
+            self._next = pages(bytes(data)) or ""
+        except GatewayFault as fault:
+            raise self._failed(fault) from None
+        if self._next:
+            return Piece(b"")
+        self._over = self._ok = True
+        return Finished()
+
+    async def _asked(self, path: str) -> HttpReply:
+        assert self._again is not None, "whoever gives pages says how to get more of them"
+        try:
+            http = await self._again(path)
+        except HttpError as error:
+            raise self._failed(_broke(error)) from None
+        http.read_timeout, http.deadline = self._times
+        if http.status != self.status:
+            await http.aclose()
+            raise self._failed(
+                UpstreamFailed(f"The upstream gave one page of a list, and HTTP {http.status} for the next.")
+            )
+        return http
 
     async def _read(self) -> bytes:
         try:

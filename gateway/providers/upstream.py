@@ -171,7 +171,12 @@ class HttpUpstream:
             raise _late(call, timeouts) from None
         try:
             if request.passing is not None:
-                return await self._passed(http, request.passing, lease, timeouts, ends)
+
+                async def again(page: str) -> HttpReply:
+                    page = self._paths.of(request.operation, "", page)
+                    return await send(call, endpoint.url + page, headers, timeouts, ends)
+
+                return await self._passed(http, request.passing, lease, timeouts, ends, again)
             await self._check(http, call)
             if not call.stream:  # the head comes when the answer is whole
                 lease.answered()
@@ -192,7 +197,9 @@ class HttpUpstream:
             await http.aclose()
             raise
 
-    async def _passed(self, http: HttpReply, passing: Passing, lease: Lease, timeouts: Timeouts, ends: float) -> Reply:
+    async def _passed(
+        self, http: HttpReply, passing: Passing, lease: Lease, timeouts: Timeouts, ends: float, again: relayed.Again
+    ) -> Reply:
         if not 200 <= http.status < 300:
             raise relayed.refused(await self._refused(http), http.status, passing)
         lease.answered()
@@ -203,6 +210,8 @@ class HttpUpstream:
             timeouts=timeouts,
             ends=ends,
             on_end=lease.end,
+            pages=passing.pages,
+            again=again,
         )
 
     async def _send(

@@ -11,6 +11,7 @@ from gateway.core.exchange import Exchange
 from gateway.core.ports import Dialect
 from gateway.dialects.json_codec import UNREADABLE, decode, encode
 from gateway.relay.ids import Ids
+from gateway.relay.pages import Pages
 
 MOST_JSON = 16 * 1024 * 1024
 """Bytes of an answer that must be read whole: 10,000 files are about 3 MB."""
@@ -40,6 +41,8 @@ class RelayOutlet:
         self._error = error
         passing = exchange.asked().passing
         self._reads = passing is not None and passing.answers
+        pages = passing.pages if passing is not None else None
+        self._pages = pages if isinstance(pages, Pages) else None
         self._held = bytearray()
         self._head: dict[str, Any] = {}
         self.content_type = "application/octet-stream"
@@ -51,6 +54,8 @@ class RelayOutlet:
     def _event(self, event: Event) -> bytes:
         if type(event) is Started:
             self._head = (event.extra or {})["relay"]
+            if self._pages is not None:
+                self._pages.begin()
             self.content_type = self._head["headers"].get("content-type", self.content_type)
             self.streaming = self.content_type.startswith("text/event-stream")
         elif type(event) is Piece:
@@ -78,16 +83,24 @@ class RelayOutlet:
             return b""
         self.content_type = _JSON
         calling = self._exchange.calling
+        provider = calling.provider if calling is not None else ""
+        if self._pages is not None:
+            told = self._ids.listed(self._pages, provider, self._exchange)
+        else:
+            told = self._ids.told(self._object(), provider, self._exchange)
+        data: bytes = encode(told)
+        self._tell_head(length=False)
+        self._exchange.bytes_out += len(data)
+        return data
+
+    def _object(self) -> dict[str, Any]:
         try:
             value = decode(bytes(self._held))
         except UNREADABLE:
             value = None
-        if type(value) is not dict or calling is None:
+        if type(value) is not dict:
             raise UpstreamFailed("The upstream's answer could not be read: it is not a JSON object.")
-        data: bytes = encode(self._ids.told(value, calling.provider, self._exchange))
-        self._tell_head(length=False)
-        self._exchange.bytes_out += len(data)
-        return data
+        return value
 
     def fail(self, fault: GatewayFault) -> bytes:
         if not self.streaming:

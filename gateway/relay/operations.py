@@ -25,6 +25,8 @@ class Relayed(msgspec.Struct, frozen=True):
     """The reply is JSON with ids in it; False: bytes, passed on as they come."""
     page: int = 0
     """Of a list: the most that providers give at once."""
+    entries: int = 0
+    """And how many a client gets that does not say."""
     texts: tuple[str, ...] = ()
     """Fields of a JSON body that checks read."""
 
@@ -40,7 +42,7 @@ TABLE: tuple[Relayed, ...] = (
     Relayed("translations", "POST", "/audio/translations", "multipart", True, False),
     Relayed("image_edits", "POST", "/images/edits", "multipart", True, False, texts=("prompt",)),
     Relayed("image_variations", "POST", "/images/variations", "multipart", True, False),
-    Relayed("files", "GET", "/files", page=10_000),
+    Relayed("files", "GET", "/files", page=10_000, entries=10_000),
     Relayed("files", "POST", "/files", "multipart"),
     Relayed("files", "GET", "/files/{id}"),
     Relayed("files", "DELETE", "/files/{id}"),
@@ -49,7 +51,7 @@ TABLE: tuple[Relayed, ...] = (
     Relayed("uploads", "POST", "/uploads/{id}/parts", "multipart"),
     Relayed("uploads", "POST", "/uploads/{id}/complete", "json"),
     Relayed("uploads", "POST", "/uploads/{id}/cancel"),
-    Relayed("batches", "GET", "/batches", page=100),
+    Relayed("batches", "GET", "/batches", page=100, entries=20),
     Relayed("batches", "POST", "/batches", "json"),
     Relayed("batches", "GET", "/batches/{id}"),
     Relayed("batches", "POST", "/batches/{id}/cancel"),

@@ -19,6 +19,7 @@ from gateway.dialects.reading import model_of, wrong
 from gateway.relay.body import Form, Incoming, form_of, named
 from gateway.relay.ids import Ids
 from gateway.relay.operations import Relayed
+from gateway.relay.pages import Pages
 from gateway.relay.seal import Use
 
 DESCRIBING = ("content-type", "accept", "range", "if-range")
@@ -131,7 +132,7 @@ class _Asked:
         self.upload: Form | None = None
         self._words: dict[str, str] = {}
         self._provider = ""
-        self._most: int | None = None
+        self._pages: Pages | None = None
         self._path = wire.row.path
         if wire.id:
             self._path = self._path.replace("{id}", quote(self._open(wire.id), safe=""))
@@ -157,11 +158,11 @@ class _Asked:
         row, headers = self.wire.row, self._exchange.headers
         passing = Passing(
             method=row.method,
-            path=self._path + self._query,
+            path=self._pages.first if self._pages is not None else self._path + self._query,
             headers=_describing(headers, json=self.upload is None),
             upload=self.upload,
             answers=row.answers,
-            most=self._most,
+            pages=self._pages,
             words=tuple(self._words.items()),
             provider=self._provider,
         )
@@ -190,17 +191,18 @@ class _Asked:
             given = parse_qsl(self.wire.query, keep_blank_values=True, max_num_fields=32)
         except ValueError:
             raise BadRequest("The query has more than 32 fields.") from None
-        listed = self.wire.row.page > 0
+        row, most = self.wire.row, self.wire.row.entries
         out = []
         for name, value in given:
-            if name == "limit" and listed:
+            if name == "limit" and row.page:
                 if not (value.isascii() and value.isdigit() and 0 < int(value) <= 10_000):
                     raise BadRequest("limit must be a whole number from 1 to 10000.", param="limit")
-                self._most = int(value)
+                most = int(value)
             else:
                 out.append((name, self._open(value, "cursor") if name == "after" else value))
-        if listed:
-            out.append(("limit", str(self.wire.row.page)))
+        if row.page:
+            exchange, query = self._exchange, [*out, ("limit", str(row.page))]
+            self._pages = Pages(self._path, query, most, lambda item: self.ids.owns(item, exchange))
         return f"?{urlencode(out)}" if out else ""
 
 

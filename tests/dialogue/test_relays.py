@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from gateway.console.story import story
+from gateway.relay.pages import MOST_PAGES
 from gateway.telemetry import logs
 from tests.dialogue.test_admission import ACCESS, make_keys
 from tests.dialogue.test_traces import trace_of, traced
@@ -183,6 +184,35 @@ async def test_lists_go_on_where_they_ended(talk: Converse, keeper: Keeper) -> N
         assert [file.filename async for file in client.files.list(limit=2)] == [f"mine{at}" for at in range(5)]
 
 
+async def test_lists_are_looked_through_for_what_is_the_callers(talk: Converse, keeper: Keeper) -> None:
+    """However many pages of others' entries the provider has in between, the SDK gets all of the caller's; where that would
+    be too much at once, the answer says from where to go on."""
+    keeper.page = 3
+    async with talk(**sections(keeper)) as t:
+        client = sdk(t)
+        for at in range(4):
+            for other in range(7):
+                keeper.keep(f"foreign{other}", b"")
+            await client.files.create(file=(f"mine{at}", b"{}\n"), purpose="batch")
+        for limit in (1, 2, 100):
+            assert [file.filename async for file in client.files.list(limit=limit)] == [f"mine{at}" for at in range(4)]
+        for _ in range(3 * MOST_PAGES):
+            keeper.keep("foreign", b"")
+        await client.files.create(file=("far", b"{}\n"), purpose="batch")
+        reply = await t.http.get("/v1/files")
+        assert reply.headers["x-tidegate-warning"] == "list_incomplete"
+        told = reply.json()
+        assert ([file["filename"] for file in told["data"]], told["has_more"]) == (
+            [f"mine{at}" for at in range(4)],
+            True,
+        )
+        assert told["extra"] == 1
+        rest = (await t.http.get("/v1/files", params={"after": told["last_id"]})).json()
+        assert ([file["filename"] for file in rest["data"]], rest["has_more"]) == (["far"], False)
+        with pytest.raises(openai.NotFoundError):  # where a list goes on may be somebody else's file
+            await client.files.content(told["last_id"])
+
+
 # --- bytes
 
 
@@ -302,6 +332,16 @@ async def test_a_body_has_a_bound(talk: Converse, keeper: Keeper) -> None:
 
 
 # --- what breaks
+
+
+async def test_a_list_that_breaks_off_is_no_list(talk: Converse, keeper: Keeper) -> None:
+    """What was found before a page that could not be had is not told as if it was all."""
+    keeper.page, keeper.cut = 1, "pages"
+    async with talk(**sections(keeper)) as t, Left(t):
+        for name in ("one", "two"):
+            await sdk(t).files.create(file=(name, b"{}"), purpose="batch")
+        reply = await t.http.get("/v1/files")
+        assert (reply.status_code, "data" in reply.json()) == (502, False)
 
 
 @pytest.mark.parametrize("cut", ["length", "nothing"])
