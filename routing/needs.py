@@ -160,7 +160,7 @@ def _in_held(part: Body) -> Iterator[tuple[Capability, str]]:
     """Parts that are told by what they hold: `inlineData`, `fileData`, and those in the answer of a function."""
     for name in ("inlineData", "fileData"):
         held = part.get(name)
-        if type(held) is dict:
+        if type(held) is dict and "text" not in held:  # plain text, which every model reads
             kind = str(held.get("mimeType")).partition("/")[0]
             yield _MEDIA.get(kind, "files"), name
     given = part.get("functionResponse")

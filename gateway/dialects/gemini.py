@@ -13,6 +13,7 @@ from gateway.core.ports import Call, Inlet, Outlet
 from gateway.core.request import Body, Operation, Request
 from gateway.dialects import params as table
 from gateway.dialects.answers import answers
+from gateway.dialects.gemini_blobs import packed
 from gateway.dialects.gemini_count import CountOutlet, read_count
 from gateway.dialects.gemini_embed import embed_body, reader_for
 from gateway.dialects.gemini_errors import error_body, model_list, upstream_fault
@@ -92,7 +93,7 @@ class Gemini:
             own = request.dialect == NAME
             return native_body(request.body, model) if own else embed_body(table.dropped(request.body, params), model)
         if request.dialect == NAME:
-            body = dict(request.body)
+            body = packed(request)
             nested = body.get("generateContentRequest")
             if type(nested) is dict and "model" in nested:
                 body["generateContentRequest"] = {**nested, "model": model}

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.core.errors import BadRequest
 from gateway.core.request import Body, Operation, Request, Role, Slot, SlotKind
+from gateway.dialects.gemini_blobs import TEXT, opened
 from gateway.dialects.gemini_chunk import MAX_CHOICES
 from gateway.dialects.gemini_extra import NAME
 from gateway.dialects.gemini_spelling import respell
@@ -113,14 +114,25 @@ def _part(part: Any, role: Role, turn: int, path: str, slots: list[Slot]) -> Non
     call = _object(part, "functionCall", path)
     if call is not None:
         _leaves(call.get("args"), "assistant", "tool_arguments", turn, f"{path}.functionCall.args", slots)
+    _blob(part, turn, path, slots)
     given = _object(part, "functionResponse", path)
     if given is not None:
+        inner = given.get("parts")
+        for at, one in enumerate(inner if type(inner) is list else ()):
+            if type(one) is dict:
+                _blob(one, turn, f"{path}.functionResponse.parts[{at}]", slots)
         _leaves(given.get("response"), "tool", "tool_result", turn, f"{path}.functionResponse.response", slots)
     # What Google's own tools were asked and said, sent again with the conversation.
     for name, key, said, kind in _SERVER_TOOLS:
         inner = part.get(name)
         if type(inner) is dict:
             _leaves(inner.get(key), said, kind, turn, f"{path}.{name}.{key}", slots, inner, key)
+
+
+def _blob(part: Body, turn: int, path: str, slots: list[Slot]) -> None:
+    """A file of plain text. Other files cannot be read here."""
+    if "inlineData" in part and opened(part["inlineData"], f"{path}.inlineData"):
+        slots.append(Slot("retrieved", "text", turn, part["inlineData"], TEXT, f"{path}.inlineData.{TEXT}"))
 
 
 _SERVER_TOOLS: tuple[tuple[str, str, Role, SlotKind], ...] = (

@@ -48,7 +48,8 @@ def to_neutral(body: Body) -> Neutral:
 
     What cannot be said to a model of another provider:
 
-    - `cachedContent`, and `fileData` parts: they name what only Google keeps. Inline data that is no image.
+    - `cachedContent`, and `fileData` parts: they name what only Google keeps. Inline data that is neither an image
+      nor plain text.
     - tools of Google's own (`googleSearch`, `codeExecution`, `urlContext` ...), and the parts they leave in a conversation.
     - `safetySettings` that ask for a filter; those that ask for none are left out.
     - `toolConfig`: the mode `VALIDATED`, `allowedFunctionNames` that are neither one nor all, `retrievalConfig`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.core.request import Body
+from gateway.dialects.gemini_blobs import TEXT
 from gateway.dialects.json_codec import encode
 from gateway.dialects.neutral import (
     ImagePart,
@@ -67,7 +68,7 @@ class Conversation:
             case "text":
                 return None if part.get("thought") is True else TextPart(value)
             case "inlineData":
-                return _image(value, f"{path}.inlineData")
+                return _file(value, f"{path}.inlineData")
             case "functionCall":
                 return self._call(value, made_id, f"{path}.functionCall")
             case "functionResponse":
@@ -97,7 +98,7 @@ class Conversation:
             where = f"{path}.parts[{at}]"
             if type(part) is not dict or set(part) != {"inlineData"}:
                 raise untranslatable(where)
-            parts.append(_image(part["inlineData"], f"{where}.inlineData"))
+            parts.append(_file(part["inlineData"], f"{where}.inlineData"))
         return ToolResultPart(identity, tuple(parts), path, failed)
 
     def _answered(self, identity: Any, name: Any) -> str | None:
@@ -115,8 +116,14 @@ def _results(last: Turn, parts: list[Part]) -> bool:
     return bool(parts) and all(isinstance(part, ToolResultPart) for part in both)
 
 
+def _file(blob: Any, path: str) -> TextPart | ImagePart:
+    """Plain text was opened by the reader, and is text to everybody."""
+    text = blob.get(TEXT) if type(blob) is dict else None
+    return TextPart(text) if type(text) is str else _image(blob, path)
+
+
 def _image(blob: Any, path: str) -> ImagePart:
     mime = blob.get("mimeType") if type(blob) is dict else None
     if type(mime) is not str or not mime.startswith("image/") or type(blob.get("data")) is not str:
-        raise untranslatable(path, "only images can be")
+        raise untranslatable(path, "only images and plain text can be")
     return ImagePart(path, media_type=mime, data=blob["data"].replace("-", "+").replace("_", "/"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
 
-from gateway.core.errors import RateLimited, Untranslatable, UpstreamLimited
+from gateway.core.errors import BadRequest, RateLimited, Untranslatable, UpstreamLimited
 from gateway.core.events import ChoiceFinished, Failed, Finished, Frame, Started, Text, ToolCall, Unknown, Usage
 from gateway.core.request import Request
 from gateway.core.tokens import media_of, turns_of
@@ -73,6 +74,49 @@ def test_slots_are_all_the_text_in_reading_order() -> None:
         slot.replace("*")
     assert [text for *_, text in slots(request)] == ["*"] * 9
     assert not {"rules", "hm", "done", "1+1"} & set(dumps(request.body).decode().split('"'))
+
+
+def test_files_of_plain_text_are_text() -> None:
+    """They come as base64; checks read and mask them, other dialects get them as text, and this one's server as a file again."""
+    words = "grüße, bob@example.com"
+    data = base64.urlsafe_b64encode(words.encode()).decode().rstrip("=")
+    blob = {"inlineData": {"mimeType": "text/plain; charset=utf-8", "data": data}}
+    given = {"functionResponse": {"name": "f", "response": {}, "parts": [json.loads(json.dumps(blob))]}}
+    told = json.loads(json.dumps(blob))
+    request = content(
+        contents=[{"role": "user", "parts": [{"text": "see"}, blob, IMAGE]}, CALLED, {"parts": [given]}],
+        systemInstruction={"parts": [told]},
+    )
+    files = [slot for slot in request.slots if slot.role == "retrieved"]
+    assert [(slot.path, slot.text) for slot in files] == [
+        ("systemInstruction.parts[0].inlineData.text", words),
+        ("contents[0].parts[1].inlineData.text", words),
+        ("contents[2].parts[0].functionResponse.parts[0].inlineData.text", words),
+    ]
+    for slot in files:
+        slot.replace("masked")
+    before = dumps(request.body)
+    body = json.loads(GEMINI.call(request, TARGET, False, {}).body)
+    sent = body["contents"]
+    again = {"inlineData": {"mimeType": "text/plain; charset=utf-8", "data": base64.b64encode(b"masked").decode()}}
+    assert sent[0]["parts"] == [{"text": "see"}, again, IMAGE]
+    assert body["systemInstruction"] == {"parts": [again]}
+    assert sent[2]["parts"][0]["functionResponse"]["parts"] == [again]
+    assert dumps(request.body) == before
+    del request.body["systemInstruction"]
+    messages = json.loads(OPENAI.call(request, TARGET, False, {}).body)["messages"]
+    assert messages[0]["content"][1] == {"type": "text", "text": "masked"}
+
+
+@pytest.mark.parametrize("blob", [{"mimeType": "text/plain", "data": "!"}, {"mimeType": "text/plain", "data": "/w=="}, {"mimeType": "image/png", "data": "aGk="}, {"mimeType": "text/plain"}, 5])  # fmt: skip
+def test_what_is_no_plain_text_stays_as_it_came(blob: Any) -> None:
+    """Another kind of file, no base64, no UTF-8: not ours to read."""
+    request = content(contents=[{"parts": [{"text": "a"}, {"inlineData": blob}]}])
+    assert len(request.slots) == 1
+    assert json.loads(GEMINI.call(request, TARGET, False, {}).body)["contents"][0]["parts"][1] == {"inlineData": blob}
+    with pytest.raises(BadRequest) as caught:
+        content(contents=[{"parts": [{"inlineData": {"mimeType": "text/plain", "text": "a"}}]}])
+    assert caught.value.param == "contents[0].parts[0].inlineData.text"
 
 
 def test_what_the_url_says_is_in_no_body() -> None:
