@@ -60,7 +60,7 @@ def _chat_files(body: Body) -> Iterator[Sealed]:
         if type(parts) is not list:
             continue
         for part_at, part in enumerate(parts):
-            file = part.get("file") if part.get("type") == "file" else None
+            file = part.get("file") if type(part) is dict and part.get("type") == "file" else None
             if type(file) is dict and type(file.get("file_id")) is str:
                 yield Sealed(("messages", at, "content", part_at, "file", "file_id"), file["file_id"], file=True)
 
