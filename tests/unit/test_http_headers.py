@@ -12,6 +12,7 @@ from gateway.core.errors import BudgetSpent, NotCached, RateLimited, UpstreamRef
 from gateway.core.exchange import CacheNote
 from gateway.core.verdict import Verdict
 from gateway.http import headers
+from gateway.http.query import with_key
 from tests.fixtures.spine_world import World
 
 RAW = st.lists(st.tuples(st.binary(min_size=1, max_size=12), st.binary(max_size=12)), max_size=6)
@@ -20,7 +21,7 @@ RAW = st.lists(st.tuples(st.binary(min_size=1, max_size=12), st.binary(max_size=
 @given(RAW, st.binary(min_size=1, max_size=20))
 def test_no_stage_ever_sees_a_credential(raw: list[tuple[bytes, bytes]], secret: bytes) -> None:
     """Whatever else is sent, and however the name is spelled."""
-    for name in (b"Authorization", b"X-API-Key", b"api-key", b"COOKIE", b"Proxy-Authorization"):
+    for name in (b"Authorization", b"X-API-Key", b"api-key", b"X-Goog-Api-Key", b"COOKIE", b"Proxy-Authorization"):
         given, _ = headers.decode([*raw, (name, secret)])
         assert name.decode().lower() not in given
 
@@ -39,13 +40,38 @@ def test_no_stage_ever_sees_a_credential(raw: list[tuple[bytes, bytes]], secret:
         ([("api-key", " k ")], "k"),
         ([("api-key", "c"), ("x-api-key", "b"), ("authorization", "Bearer a")], "a"),
         ([("api-key", "c"), ("x-api-key", "b")], "b"),
+        ([("x-goog-api-key", "d"), ("api-key", "c")], "c"),
+        ([("x-goog-api-key", "d")], "d"),
         ([("authorization", "Bearer "), ("x-api-key", "b")], "b"),
         ([], None),
     ],
 )
 def test_the_credential_is_the_first_that_says_something(sent: list[tuple[str, str]], credential: str | None) -> None:
-    """OpenAI's header, then Anthropic's, then Azure's."""
+    """OpenAI's header, then Anthropic's, then Azure's, then Google's."""
     assert headers.decode([(name.encode(), value.encode()) for name, value in sent])[1] == credential
+
+
+@pytest.mark.parametrize(
+    ("query", "sent", "credential"),
+    [
+        (b"key=k", [], "k"),
+        (b"alt=sse&key=a%2Bb+c", [], "a+b c"),
+        (b"key=k&key=l", [], "k"),
+        (b"key=k", [(b"x-goog-api-key", b"h")], "h"),
+        (b"key=k", [(b"authorization", b"Bearer h")], "h"),
+        (b"key=", [], None),
+        (b"", [], None),
+        (b"&".join([b"a=b"] * 40) + b"&key=k", [], None),
+        (b"\xff\xfe%zz", [], None),
+    ],
+)
+def test_a_credential_may_stand_in_the_url(
+    query: bytes, sent: list[tuple[bytes, bytes]], credential: str | None
+) -> None:
+    """Google's clients may send it so; a header that has one wins, and a query of any other form has none."""
+    scope = {"query_string": query, "headers": sent}
+    assert headers.decode(with_key(scope))[1] == credential
+    assert scope["headers"] == sent
 
 
 @given(st.text(max_size=80))
