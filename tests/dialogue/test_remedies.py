@@ -18,7 +18,7 @@ from tests.fixtures.gateway import Converse, Reply, Talk, settings
 from tests.fixtures.raw_client import until
 
 STREAMS = pytest.mark.parametrize("stream", [False, True])
-DIALECTS = pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+DIALECTS = pytest.mark.parametrize("dialect", ["openai", "anthropic", "gemini"])
 BAD, GOOD, OTHER = "Project bluebird is on.", "Nothing to tell.", "Ask the others."
 
 
@@ -47,6 +47,9 @@ def sections(then: Any, **fields: Any) -> dict[str, Any]:
 async def ask(t: Talk, dialect: str, stream: bool) -> Reply:
     if dialect == "openai":
         return await t.ask("hi", stream=stream)
+    if dialect == "gemini":
+        verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        return await t.send({"contents": [{"parts": [{"text": "hi"}]}]}, f"/v1beta/models/m:{verb}")
     body = {"model": "m", "max_tokens": 99, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
     return await t.send(body, "/v1/messages")
 
