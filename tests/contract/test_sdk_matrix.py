@@ -9,9 +9,13 @@ from gateway.faults.server import FaultServer
 from tests.fixtures import sdk_table
 from tests.fixtures.fleet import Background, Serve
 from tests.fixtures.sdk_cases import Case
-from tests.fixtures.sdk_kits import Kit
+from tests.fixtures.sdk_kits import HOME, Kit
 from tests.fixtures.sdk_matrix import Measured, expected, measure, world
 from tests.fixtures.sdk_roster import KITS
+
+pytestmark = pytest.mark.skipif(
+    not (HOME / ".installed").exists(), reason="the SDKs are not installed: `./dev test` does it, and says if it cannot"
+)
 
 ALL = [
     pytest.param(kit, case, stream, id=f"{kit.name}-{case.feature}-{'stream' if stream else 'whole'}")
