@@ -190,6 +190,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "endpoint": attempt.endpoint,
         "why": attempt.why,
         "cause": attempt.cause,
+        "picked": attempt.picked,
         "estimated": _usage(attempt.estimated),
         "estimated_usd": attempt.estimated_usd,
         "revealed": attempt.revealed,

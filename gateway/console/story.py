@@ -120,7 +120,7 @@ def _cache(receipt: Receipt) -> str:
 
 
 def _attempt(at: int, call: Attempt) -> list[str]:
-    """Two lines: which and why, then what came of it."""
+    """Which and why, how its endpoint was picked where there were several, then what came of it."""
     where = f" at {call.endpoint}" if call.endpoint else ""
     cause = f" ({call.cause})" if call.cause else ""
     result = [call.outcome, f"HTTP {call.status}" if call.status is not None else "no status"]
@@ -134,6 +134,7 @@ def _attempt(at: int, call: Attempt) -> list[str]:
         result.append(f"given up before it told: {_tokens(call.estimated)}, {_usd(call.estimated_usd)}")
     return [
         f"{at}. {call.provider} / {call.model}{where}: {WHY.get(call.why, call.why)}{cause}",
+        *[f"   picked by {call.picked}"] * (call.picked not in ("", "only")),
         f"   {_span(call.start, call.end)}  {', '.join(result)}",
     ]
 

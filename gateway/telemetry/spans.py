@@ -173,6 +173,7 @@ class SpanMaker:
             (names.ATTEMPT_COST_USD, attempt.cost_usd),
             (names.ATTEMPT_REVEALED, attempt.revealed or None),
             (names.ATTEMPT_CAUSE, attempt.cause),
+            (names.ATTEMPT_PICKED, attempt.picked),
         ]
         guess = attempt.estimated
         if guess is not None:

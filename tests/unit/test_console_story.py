@@ -137,3 +137,13 @@ def test_it_tells_queues_signs_copies_and_guesses() -> None:
         "and 0.00020000 USD by estimate",
     ):
         assert words in told, told
+
+
+def test_it_tells_how_one_of_several_endpoints_was_picked() -> None:
+    """The rule and its numbers, where there was a choice; nothing where there was none."""
+    call = msgspec.structs.replace(RESCUED.attempts[0], picked="prefix 812/1024 tok, queue 0 tok, 0.11 s")
+    lines = story(msgspec.structs.replace(RESCUED, attempts=(call,)))
+    at = next(number for number, line in enumerate(lines) if "1. up / big" in line)
+    assert lines[at + 1].strip() == "picked by prefix 812/1024 tok, queue 0 tok, 0.11 s"
+    alone = story(msgspec.structs.replace(RESCUED, attempts=(msgspec.structs.replace(call, picked="only"),)))
+    assert not any("picked" in line for line in alone)
