@@ -283,6 +283,18 @@ def test_credentials_by_name_are_filled_in() -> None:
     assert ("model_list[1].litellm_params.litellm_credential_name", "no counterpart") in made.notes
 
 
+def test_calls_at_one_time_are_the_models() -> None:
+    """The sum of its deployments', where all have a limit."""
+    environment = {"OPENAI_API_KEY": "k"}
+    for limits, total in (((3, 4), 7), ((3, None), None)):
+        rows = [
+            {"model_name": "m", "litellm_params": {"model": f"openai/{at}", "max_parallel_requests": limit}}
+            for at, limit in enumerate(limits)
+        ]
+        config = configuration.read(moved(yaml.safe_dump({"model_list": rows})).text, Path(), environment)
+        assert config.models["m"].concurrency == total
+
+
 NAMES = st.text("abcdefghijklmnop_", min_size=3, max_size=12).map(lambda name: f"zz_{name}")
 VALUES = st.sampled_from([1, "x", True, [1], {"a": 1}])
 PLACES = ("", "router_settings", "litellm_settings", "general_settings", "model_list[0]", "model_list[0].litellm_params",

@@ -34,7 +34,6 @@ _SECRET = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
 _REASONS = {
     "tpm": "no limit of one deployment: limit routes (`limits`) or keys",
     "rpm": "no limit of one deployment: limit routes (`limits`) or keys",
-    "max_parallel_requests": "no limit of one deployment: routes and keys have `concurrency`",
     "order": "no order among targets: put the later ones into a model of their own and name it in `on_failure`",
     "tags": "no routing by tags: give each tag a route, or a model of its own",
     "max_budget": "no budget of a deployment",
@@ -70,6 +69,8 @@ class Deployment(msgspec.Struct, kw_only=True):
     total: float | None
     ttft: float | None
     retries: int | None
+    parallel: int | None
+    """Calls at one time."""
 
     @property
     def kind(self) -> str:
@@ -116,6 +117,7 @@ def deployment(entry: Section, secrets: Secrets) -> Deployment | None:
         total=params.number("timeout"),
         ttft=params.number("stream_timeout"),
         retries=_retries(params),
+        parallel=params.whole("max_parallel_requests"),
     )
     rpm, entry_rpm = params.number("rpm"), entry.number("rpm")
     if rpm is not None or entry_rpm is not None:

@@ -74,6 +74,9 @@ def models(groups: Mapping[str, list[Deployment]], providers: Providers) -> dict
         retries = _first(d.retries for d in deployments)
         if retries is not None:
             model["retry"] = {"attempts": attempts(retries)}
+        parallel = [d.parallel for d in deployments if d.parallel]
+        if len(parallel) == len(deployments):  # of one without a limit there are as many as come
+            model["concurrency"] = sum(parallel)
         made[group] = model
     return made
 
