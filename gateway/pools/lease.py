@@ -16,6 +16,8 @@ FAILED_WAIT = 5.0
 """Seconds that a call counts as having waited when it failed: one that fails fast must not look like a quick one."""
 OVERDUE = 1.5
 """Of the wait that was expected: after that a prompt is taken as read, of a call that only answers when all is written."""
+LONGEST_READ = 60.0
+"""Seconds; the same, whatever was expected."""
 QUIET = 0.25
 """Of a prompt's own tokens: if less than this is to be read before it, the wait is its own."""
 
@@ -78,7 +80,8 @@ class Lease:
     def due(self) -> int:
         """When its prompt will surely have been read; nanoseconds of the clock."""
         expected = self._expected
-        return self._since + int(OVERDUE * expected.wait * 1e9) if expected is not None else self._since
+        seconds = min(LONGEST_READ, OVERDUE * expected.wait) if expected is not None else 0.0
+        return self._since + int(seconds * 1e9)
 
     def answered(self) -> None:
         """The first content is here: its prompt was read."""
@@ -121,6 +124,7 @@ class Lease:
         else:
             self._learn(now, good=ok is True)
         endpoint.end(self._clock, ok)
+        self._blocks = ()  # whoever still holds a lease that is over holds no prompt with it
 
     def _learn(self, now: int, *, good: bool) -> None:
         expected, scale = self._expected, self._scale
