@@ -14,8 +14,8 @@ from tests.fixtures.raw_client import Left
 
 
 def kept_alive() -> dict[str, Any]:
-    """The matrix's models, as impatient as can be."""
-    return {name: {**model, "keepalive": "1ms"} for name, model in models().items()}
+    """The matrix's models, with little patience: each sign is work, and the faults' own clocks go on meanwhile."""
+    return {name: {**model, "keepalive": "5ms"} for name, model in models().items()}
 
 
 def wrong_with_signs(case: Case, saw: Saw) -> str:
@@ -36,7 +36,7 @@ async def test_with_signs_of_life_every_fault_ends_in_the_stream(tmp_path_factor
     table holds as it stands."""
     cases = [case for case in CASES if case.stream]
     async with world(tmp_path_factory.mktemp("alive"), kept_alive()) as w, Left(w):
-        saw = await gathered(w.see(case.dialect, case.model, True) for case in cases)
+        saw = await gathered((w.see(case.dialect, case.model, True) for case in cases), most=16)
         receipts = await w.receipts(len(cases))
         await w.upstream.idle()
     signed = 0
@@ -49,4 +49,4 @@ async def test_with_signs_of_life_every_fault_ends_in_the_stream(tmp_path_factor
         assert receipt.status == one.status, case
         assert (receipt.outcome == "ok") == (one.error is None), (case, receipt)
     assert not found, "\n".join(found)
-    assert signed > len(cases) / 4
+    assert signed > len(cases) / 20
