@@ -193,7 +193,11 @@ def text_of(report: dict[str, Any]) -> list[str]:
         lines += ["", f"model {name}", *(f"  {line}" for line in told)]
     for title in ("pools", "asked"):
         for name, told in report.get(title, {}).items():
-            lines += ["", f"{'pool' if title == 'pools' else 'answers of pool'} {name}", *(f"  {line}" for line in told)]
+            lines += [
+                "",
+                f"{'pool' if title == 'pools' else 'answers of pool'} {name}",
+                *(f"  {line}" for line in told),
+            ]
     lines += ["", "prices", *(f"  {line}" for line in prices_told.lines_of(report["prices"]))]
     if report["warnings"]:
         lines += ["", "worth knowing:"]

@@ -18,7 +18,12 @@ from gateway.providers.engine import Engine
 
 Trust = Literal["internal", "external"]
 FaultName = Literal[
-    "context_overflow", "content_refused", "upstream_rejected", "upstream_refused_us", "upstream_limited", "upstream_failed"
+    "context_overflow",
+    "content_refused",
+    "upstream_rejected",
+    "upstream_refused_us",
+    "upstream_limited",
+    "upstream_failed",
 ]
 Bound = float | int | None
 

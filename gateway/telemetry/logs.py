@@ -109,7 +109,18 @@ class LogLine:
             line["served_model"] = receipt.served_model
         if receipt.user and receipt.user != receipt.key_id:
             line["user"] = self._pseudonyms.of(receipt.user)
-        for name in ("stream", "intent", "tier", "left_out", "error", "cost_usd", "degraded", "bytes_in", "bytes_out"):
+        for name in (
+            "stream",
+            "intent",
+            "action",
+            "tier",
+            "left_out",
+            "error",
+            "cost_usd",
+            "degraded",
+            "bytes_in",
+            "bytes_out",
+        ):
             value = getattr(receipt, name)
             if value:
                 line[name] = value

@@ -54,11 +54,15 @@ class Metrics:
         self._requests = counter("tidegate_requests", "Exchanges ended.", "route", "operation", "outcome", "status")
         self._duration = histogram("tidegate_request_duration_seconds", "Whole exchange.", _SECONDS, "route", "outcome")
         self._ttft = histogram("tidegate_ttft_seconds", "Until the first content left.", _SECONDS, "route")
-        self._queued = histogram("tidegate_queue_seconds", "Waiting for a place at a model.", _SECONDS, "model", "priority")
+        self._queued = histogram(
+            "tidegate_queue_seconds", "Waiting for a place at a model.", _SECONDS, "model", "priority"
+        )
         self._overhead = histogram("tidegate_overhead_seconds", "Time not spent waiting upstream.", _OVERHEAD, "route")
         self._tokens = counter("tidegate_tokens", "Tokens used upstream.", "model", "provider", "kind")
         self._cost = counter("tidegate_cost_usd", "Spend, by price table.", "model", "provider")
-        self._guessed = counter("tidegate_cost_estimated_usd", "Guess at what given-up calls cost.", "model", "provider")
+        self._guessed = counter(
+            "tidegate_cost_estimated_usd", "Guess at what given-up calls cost.", "model", "provider"
+        )
         self._unpriced = counter("tidegate_unpriced", "Calls whose price is not known.", "model", "provider")
         self._reasons = counter("tidegate_cache_reasons", "Why no cache answered.", "route", "reason")
         self._cache = counter("tidegate_cache_lookups", "Cache look-ups.", "route", "tier", "result")
