@@ -95,6 +95,10 @@ class Folder:
     def add(self, event: Event) -> None:
         match event:
             case Text():
+                pieces = self._text.get(event.choice)
+                if pieces is not None and not event.extra:  # as nearly always
+                    pieces.append(event.text)
+                    return
                 self._text.setdefault(event.choice, []).append(event.text)
                 self._keep(event.choice, event.extra)
             case Reasoning():

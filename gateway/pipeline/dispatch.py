@@ -223,19 +223,21 @@ class Dispatcher:
 
     async def _read_on(self, run: Run, trial: Trial) -> None:
         exchange, delivery = run.exchange, run.delivery
-        clock = exchange.clock
+        now = exchange.clock.now
         if delivery.over:
             return
-        asked = clock.now()
+        asked = now()
         async for batch in trial.frames():
-            if exchange.ttft is None:
-                exchange.waited += clock.now() - asked
+            early = exchange.ttft is None
+            if early:
+                exchange.waited += now() - asked
             if run.minds_filters:
                 await run.look(trial, batch)
             await delivery.push(batch)
-            if delivery.over:
+            if delivery.done or delivery.blocked is not None:
                 return
-            asked = clock.now()
+            if early:
+                asked = now()
         delivery.end()
 
 

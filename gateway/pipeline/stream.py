@@ -48,6 +48,11 @@ class Stream:
         for session in self._sessions[first:]:
             if not events:
                 return events
+            if len(events) == 1:  # as nearly always
+                events = session.push(events[0])
+                if session.waiting:
+                    events = [*events, *await session.settle()]
+                continue
             out: list[Event] = []
             for event in events:
                 out.extend(session.push(event))
@@ -94,6 +99,8 @@ async def _push(session: Session, events: Sequence[Event]) -> Sequence[Event]:
 
 
 def _same(out: Sequence[Event], events: Sequence[Event]) -> bool:
+    if len(out) == 1 == len(events):
+        return out[0] is events[0] or type(out[0]) is Finished is type(events[0])
     return len(out) == len(events) and all(
         a is b or (type(a) is Finished and a == b) for a, b in zip(out, events, strict=True)
     )

@@ -52,7 +52,7 @@ class WireReply:
         while not self.headed:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await self._more()
 
     async def read(self) -> bytes:
         """Waits for more of the body. What came before a failure is given before the failure is raised."""
@@ -61,7 +61,7 @@ class WireReply:
                 raise self._error
             if self._whole:
                 return b""
-            await self._wait()
+            await self._more()
         pieces = self._pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
@@ -91,17 +91,15 @@ class WireReply:
             self._connection = None
             connection.abandon(self)
 
-    async def _wait(self) -> None:
+    def _more(self) -> asyncio.Future[None]:
+        """Done when something has come. No coroutine: this runs for every chunk of every stream."""
         connection = self._connection
         if connection is None:
             raise Disconnected("the reply was closed", received=True)
         loop = connection.loop
-        self._waiter = loop.create_future()
+        waiter = self._waiter = loop.create_future()
         connection.watch(min(loop.time() + self.read_timeout, self.deadline))
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return waiter
 
     # --- for the connection
 
@@ -111,7 +109,7 @@ class WireReply:
 
     @property
     def waiting(self) -> bool:
-        return self._waiter is not None
+        return self._waiter is not None and not self._waiter.done()
 
     def add_header(self, name: bytes, value: bytes) -> None:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
@@ -144,5 +142,6 @@ class WireReply:
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

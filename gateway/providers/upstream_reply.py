@@ -72,7 +72,13 @@ class UpstreamReply:
 
     async def __anext__(self) -> Sequence[Frame]:
         while not self._over:
-            frames = await self._next()
+            try:
+                data = await self._http.read()
+                frames = self._read(data)
+            except HttpError as error:
+                raise self._failed(self._timed_out() if isinstance(error, ReadTimeout) else self._broke(error)) from None
+            except GatewayFault as fault:
+                raise self._failed(fault) from None
             if frames:
                 return frames
         raise StopAsyncIteration
@@ -90,22 +96,16 @@ class UpstreamReply:
         finally:
             on_end(self._ok)
 
-    async def _next(self) -> Sequence[Frame]:
+    def _read(self, data: bytes) -> Sequence[Frame]:
         """One read's worth of frames; at the end of the body, what the inlet still had."""
-        try:
-            data = await self._http.read()
-            self._bytes += len(data)
-            if self._bytes > MAX_BODY:
-                raise UpstreamFailed(f"The upstream's answer is larger than {MAX_BODY >> 20} MiB.")
-            if data:
-                frames = self._inlet.feed(data)
-            else:
-                self._over = True
-                frames = self._inlet.close()
-        except HttpError as error:
-            raise self._failed(self._timed_out() if isinstance(error, ReadTimeout) else self._broke(error)) from None
-        except GatewayFault as fault:
-            raise self._failed(fault) from None
+        self._bytes += len(data)
+        if self._bytes > MAX_BODY:
+            raise UpstreamFailed(f"The upstream's answer is larger than {MAX_BODY >> 20} MiB.")
+        if data:
+            frames = self._inlet.feed(data)
+        else:
+            self._over = True
+            frames = self._inlet.close()
         if self._finish_reasons:
             frames = [self._renamed(frame) for frame in frames]
         for frame in frames:
