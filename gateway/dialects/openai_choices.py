@@ -26,11 +26,11 @@ def read_chat_choice(choice: dict[str, Any], state: ChoiceState, events: list[Ev
     index = choice.get("index", 0)
     delta = choice.get("delta")
     reason = choice.get("finish_reason")
-    extra = _extra(choice, _CHAT_FIELDS, rest)
+    extra = None if rest is None and choice.keys() <= _CHAT_FIELDS else _extra(choice, _CHAT_FIELDS, rest)
     if type(delta) is dict:
         content = delta.get("content")
         if len(delta) == 1 and reason is None and type(content) is str and content and index in state.texts:
-            events.append(Text(content, index, wrap(extra)))
+            events.append(Text(content, index, wrap(extra) if extra else None))
             return True
     else:
         delta = {}

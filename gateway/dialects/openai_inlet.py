@@ -146,7 +146,7 @@ class StreamInlet:
 
     def _events(self, chunk: dict[str, Any], events: list[Event]) -> bool:
         """Adds the chunk's events; gives whether its bytes may be relayed."""
-        rest = self._unknown(chunk)
+        rest = None if chunk.keys() <= _KNOWN and not self._rest else self._unknown(chunk)
         choices = chunk.get("choices")
         head = self._head
         if head is None:

@@ -25,6 +25,10 @@ class Writer(Protocol):
         """One `choices` entry, or None for events that make none here."""
         ...
 
+    def said(self, text: str, choice: int) -> dict[str, Any]:
+        """The same for the commonest event: more text of a choice that is open."""
+        ...
+
     def note(self, event: Event) -> None:
         """Takes notice of an event that was relayed as it came."""
         ...
@@ -78,6 +82,9 @@ class ChatWriter:
                 self.finished.add(event.choice)
                 return entry
         return None
+
+    def said(self, text: str, choice: int) -> dict[str, Any]:
+        return {"index": choice, "delta": {"content": text}, "finish_reason": None}
 
     def end(self, choice: int, reason: str) -> dict[str, Any]:
         """Ends a choice; an empty `reason` means that the upstream gave none."""
@@ -146,6 +153,9 @@ class TextWriter:
             self.finished.add(event.choice)
             return self._entry(event.choice, "", event.reason, event.extra)
         return None
+
+    def said(self, text: str, choice: int) -> dict[str, Any]:
+        return {"index": choice, "text": text, "logprobs": None, "finish_reason": None}
 
     def end(self, choice: int, reason: str) -> dict[str, Any]:
         self.finished.add(choice)

@@ -34,6 +34,17 @@ class SseParser:
 
     def feed(self, data: bytes) -> list[SseEvent]:
         """The events that `data` completed. Work is linear in the bytes fed, however small the pieces."""
+        size = len(data)
+        if (  # one whole event, and nothing left of another: what mostly comes
+            data.find(b"\n") == size - 2
+            and data[-1] == 10
+            and data[:6] == b"data: "
+            and size <= self._limit
+            and not (self._pieces or self._data or self._name or self._skip_lf or self.oversize)
+            and b"\r" not in data
+        ):
+            self._first = False
+            return [(b"", data[6:-2])]
         if self._skip_lf and data:
             self._skip_lf = False
             if data[0] == 10:

@@ -111,8 +111,13 @@ class Delivery:
 
         Raises the stream's own fault, with everything that was released before it already sent.
         """
-        stream, outlet = self._open()
-        self._keep(batch)
+        stream, outlet = self._stream, self._outlet
+        if stream is None or outlet is None:
+            stream, outlet = self._open()
+        for frame in batch:
+            self.seen.note(frame.events)
+        if self._kept or not self.committed:
+            self._keep(batch)
         pieces: list[bytes] = []
         fault: Exception | None = None
         for frame in batch:
@@ -134,8 +139,6 @@ class Delivery:
             raise fault if isinstance(fault, GatewayFault) else Internal("The answer could not be read.") from fault
 
     def _keep(self, batch: Sequence[Frame]) -> None:
-        for frame in batch:
-            self.seen.note(frame.events)
         if self.committed:
             self._kept.clear()
         elif len(self._kept) < _MOST_KEPT:

@@ -176,7 +176,7 @@ class Merged:
         glance, as it mostly does; else -1. The same as `settle` and then `find`, for a fraction of the cost."""
         if len(text) > _SHORT or not text.isascii():
             return -1
-        at = _boundary(text, len(text))
+        at = max(text.rfind(" "), text.rfind("\n")) + 1
         if len(text) - at > _WORD:
             return -1
         if at:

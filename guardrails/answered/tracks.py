@@ -103,22 +103,31 @@ class TextTrack:
 
     def _let(self, length: int, out: Out) -> None:
         """The next `length` characters as they came: whole events as the same objects, parts as new ones."""
+        said = ""
         while length:
             event = self._pending[0][0]
-            left = len(event.text) - self._offset
-            if left <= length:
-                self._pending.popleft()
-                if not self._offset:
-                    out.append(event)
-                else:
-                    extra = None if self._spoilt else event.extra
-                    self._say(out, event.text[self._offset :], extra)
-                length -= left
-                self._offset, self._spoilt = 0, False
-            else:
-                self._say(out, event.text[self._offset : self._offset + length])
+            text, offset = event.text, self._offset
+            left = len(text) - offset
+            if left > length:
+                said += text[offset : offset + length]
                 self._offset += length
-                length = 0
+                break
+            self._pending.popleft()
+            extra = None if self._spoilt else event.extra
+            length -= left
+            if offset and extra is None:
+                said += text[offset:]
+            else:
+                if said:
+                    self._say(out, said)
+                    said = ""
+                if offset:
+                    self._say(out, text[offset:], extra)
+                else:
+                    out.append(event)
+            self._offset, self._spoilt = 0, False
+        if said:
+            self._say(out, said)
 
     def _take(self, length: int) -> str:
         """The next `length` characters, out of their events. What is left of such an event loses its extra fields."""
