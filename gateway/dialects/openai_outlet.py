@@ -77,7 +77,13 @@ class StreamOutlet:
                 return relayed
         if len(events) == 1:
             event = events[0]
-            if type(event) is Text and event.text and not event.extra and event.choice in self._writer.open and self._prefix:
+            if (
+                type(event) is Text
+                and event.text
+                and not event.extra
+                and event.choice in self._writer.open
+                and self._prefix
+            ):
                 return self._prefix + encode([self._writer.said(event.text, event.choice)]) + self._suffix
             return self._encode(event)
         return b"".join([self._encode(event) for event in events])

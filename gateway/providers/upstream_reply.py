@@ -9,7 +9,16 @@ import msgspec
 
 from gateway.core.errors import GatewayFault, UpstreamFailed, UpstreamTimeout
 from gateway.core.events import (
-    ChoiceFinished, Event, Failed, Finished, Frame, Reasoning, Text, ToolCall, Unknown, Usage,
+    ChoiceFinished,
+    Event,
+    Failed,
+    Finished,
+    Frame,
+    Reasoning,
+    Text,
+    ToolCall,
+    Unknown,
+    Usage,
 )  # fmt: skip
 from gateway.core.plan import Timeouts
 from gateway.core.ports import Inlet
@@ -76,7 +85,9 @@ class UpstreamReply:
                 data = await self._http.read()
                 frames = self._read(data)
             except HttpError as error:
-                raise self._failed(self._timed_out() if isinstance(error, ReadTimeout) else self._broke(error)) from None
+                raise self._failed(
+                    self._timed_out() if isinstance(error, ReadTimeout) else self._broke(error)
+                ) from None
             except GatewayFault as fault:
                 raise self._failed(fault) from None
             if frames:

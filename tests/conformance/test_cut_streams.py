@@ -103,7 +103,9 @@ def _answers() -> list[Whole]:
         _anthropic([text, tool], "tool_use"),
         _gemini(parts, "STOP"),
         _gemini([{"text": "so 🙂", "thought": True}, *parts], "MAX_TOKENS"),
-        _gemini([parts[0], {"functionCall": {"name": "look", "args": {"a": "é🙂"}}, "thoughtSignature": "c2ln"}], "STOP"),
+        _gemini(
+            [parts[0], {"functionCall": {"name": "look", "args": {"a": "é🙂"}}, "thoughtSignature": "c2ln"}], "STOP"
+        ),
         Whole("gemini", False, dumps(held), dumps(held)),
         Whole("openai", False, plain, plain),
         Whole("anthropic", False, dumps(told), dumps(told)),

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.telemetry.redact import Pseudonyms
 from gateway.telemetry.traces import Traces, to_otlp
 from tests.fixtures.collector import collector, elapsed
+from tests.fixtures.engine_server import EngineServer, NameServer
 from tests.fixtures.gateway import Converse, Talk
 from tests.fixtures.raw_client import until
 from tests.fixtures.receipts import receipt
@@ -235,7 +236,8 @@ def scraped(text: str) -> dict[str, set[str]]:
 RICH: dict[str, Any] = {
     "models": {
         "m": {"targets": [{"provider": "up", "model": "m"}], "price": {"input": 1.0, "output": 2.0}},
-        "free": {"targets": [{"provider": "up", "model": "ok"}]},
+        "free": {"targets": [{"provider": "up", "model": "ok"}], "concurrency": 1, "queue": {"max": 9}},
+        "cut": {"targets": [{"provider": "up", "model": "fault:close-midway"}], "price": {"input": 1.0, "output": 2.0}},
     },
     "guardrails": {
         "phrases": {"use": "phrases", "deny": ["bluebird"], "action": "block", "on_error": "closed", "deadline": "1s"},
@@ -262,8 +264,9 @@ RICH: dict[str, Any] = {
 async def lived(t: Talk) -> str:
     """A little of everything that metrics tell; then the page."""
     t.upstream.script("m", ["Hel", "lo"])
-    for text, fields in (("hi", {}), ("hi", {"stream": True}), ("hi", {"model": "free"}), ("project bluebird", {}), ("hi", {"model": "nope"}), ("I forgot my password", {"model": "support"})):  # fmt: skip
+    for text, fields in (("hi", {}), ("hi", {"stream": True}), ("hi", {"model": "free"}), ("hi", {"model": "cut", "stream": True}), ("project bluebird", {}), ("hi", {"model": "nope"}), ("I forgot my password", {"model": "support"})):  # fmt: skip
         await t.ask(text, **fields)
+    await asyncio.gather(*(t.ask(f"hi {at}", model="free") for at in range(8)))  # one at a time: some must queue
     await t.ask("word " * 100_000)  # too long for a deadline of 1 ms: not scanned
     await t.send(b"{")
     await t.http.get("/v1/nothing-here")
@@ -272,11 +275,18 @@ async def lived(t: Talk) -> str:
 
 
 async def test_what_alerts_and_panels_ask_for_is_scraped(talk: Converse, minilm_dir: Path) -> None:
-    """After a few requests of each kind, with Redis out of reach, every metric of every rule and panel has a sample with
-    the labels that are asked of it."""
+    """After a few requests of each kind, with Redis out of reach and a pool that is found and read, every metric of every
+    rule and panel has a sample with the labels that are asked of it."""
+    load = (200, (Path(__file__).parents[1] / "fixtures/scrapes/vllm-0.11.txt").read_text())
     with nobody() as redis:
-        async with talk(redis=redis.replace("http", "redis"), **RICH) as t:
-            found = scraped(await lived(t))
+        async with EngineServer({"/metrics": load, "/health": (200, "")}) as engine, NameServer() as names:
+            names.names["gpu.pool"] = ["127.0.0.1"]
+            found_by = {"dns": "gpu.pool", "port": engine.port, "path": "/v1", "resolver": names.address}
+            gpu = {"type": "vllm", "discover": found_by, "metrics": {"every": "50ms"}}
+            async with talk(redis=redis.replace("http", "redis"), providers={"gpu": gpu}, **RICH) as t:
+                ends = t.gateway.pools.all["gpu"].endpoints
+                await until(lambda: ends.all and ends.all[0].reading is not None)
+                found = scraped(await lived(t))
     for expr in (*expressions(), *(rule["expr"] for rule in rules())):
         for name, labels in asked(expr).items():
             assert name in found, f"{name} has no sample; asked for by {expr}"
