@@ -33,12 +33,13 @@ from gateway.http.endpoints import endpoint_routes
 from gateway.http.feedback import feedback_routes
 from gateway.http.gemini import GeminiDoor
 from gateway.http.health import Readiness, health_routes
-from gateway.http.moderations import ModerationForm, moderation_routes
+from gateway.http.moderations import moderation_routes
 from gateway.http.protocol import Bounds
 from gateway.http.relays import relay_routes
 from gateway.http.routes import Handle, error_handlers, exchange_routes, model_routes
 from gateway.http.server import DrainingServer, ServerLimits, make_server
-from gateway.http.tool_caches import ToolCacheForm, tool_cache_routes
+from gateway.http.told import ToldForm
+from gateway.http.tool_caches import tool_cache_routes
 from gateway.pipeline.aftermath import Aftermath
 from gateway.pipeline.build import Pipeline
 from gateway.pipeline.build import build as build_pipeline
@@ -151,9 +152,9 @@ class Gateway:
         self._relaying = self._spine(*relayed(config, self._secret, dispatcher, self._dialects, common, routes))
         openai, nobody = self._dialects["openai"], Dispatcher({})  # no model is called
         moderations = parts.moderations(keys, limiter, concurrency, self.encoders.local)
-        self._moderating = self._spine(moderations, nobody, {"openai": ModerationForm(openai)})
+        self._moderating = self._spine(moderations, nobody, {"openai": ToldForm(openai)})
         tooling = parts.tool_caching(keys, limiter, concurrency, self.caches)
-        self._tooling = self._spine(tooling, nobody, {"openai": ToolCacheForm(openai)})
+        self._tooling = self._spine(tooling, nobody, {"openai": ToldForm(openai)})
         self.status = Status(
             self.spine,
             self.aftermath,

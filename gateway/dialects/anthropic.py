@@ -12,7 +12,7 @@ from gateway.core.ports import Call, Inlet, Outlet
 from gateway.core.request import Body, Operation, Request
 from gateway.dialects import params as table
 from gateway.dialects.anthropic_body import read_message
-from gateway.dialects.anthropic_count import PATH, CountOutlet, read_count
+from gateway.dialects.anthropic_count import PATH, count_outlet, read_count
 from gateway.dialects.anthropic_errors import error_body, model_list
 from gateway.dialects.anthropic_extra import NAME
 from gateway.dialects.anthropic_from_neutral import DEFAULT_MAX_TOKENS, from_neutral
@@ -52,7 +52,7 @@ class Anthropic:
 
     def outlet(self, exchange: Exchange) -> Outlet:
         if exchange.operation == "count_tokens":
-            return CountOutlet(exchange)
+            return count_outlet(exchange)
         return StreamOutlet(exchange) if exchange.asked().stream else FoldingOutlet(exchange)
 
     def error(self, fault: GatewayFault, exchange_id: str) -> bytes:

@@ -6,13 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.core.errors import BadRequest, GatewayFault
-from gateway.core.events import Blocked, Event, Finished, Frame, Started
+from gateway.core.events import Event, Finished, Started
 from gateway.core.exchange import Exchange
 from gateway.dialects.anthropic_errors import error_body
 from gateway.dialects.anthropic_extra import NAME, unwrap
-from gateway.dialects.counted import count_of, counted
-from gateway.dialects.json_codec import encode
+from gateway.dialects.counted import CountOutlet, count_of, counted
 
 PATH = "/messages/count_tokens"
 
@@ -24,30 +22,7 @@ def read_count(body: dict[str, Any]) -> Sequence[Event]:
     return (Started("", "", 0, {NAME: body, **counted(body["input_tokens"])}), Finished())
 
 
-class CountOutlet:
-    """One body, relayed as it came or made from what was counted."""
-
-    content_type = "application/json"
-    streaming = False
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._id = exchange.id
-        self._raw: bytes | None = None
-        self._fields: dict[str, Any] = {}
-
-    def push(self, frame: Frame) -> bytes:
-        if frame.raw is not None and frame.dialect == NAME:
-            self._raw = frame.raw
-        for event in frame.events:
-            if type(event) is Started:
-                self._fields = unwrap(event.extra) or count_of(event.extra)
-        return b""
-
-    def finish(self) -> bytes:
-        return self._raw if self._raw is not None else encode(self._fields)
-
-    def fail(self, fault: GatewayFault) -> bytes:
-        return error_body(fault, self._id)
-
-    def block(self, blocked: Blocked) -> bytes:
-        return self.fail(BadRequest(f"The request was stopped by {blocked.check!r}.", code="content_filter"))
+def count_outlet(exchange: Exchange) -> CountOutlet:
+    return CountOutlet(
+        NAME, lambda extra: unwrap(extra) or count_of(extra), lambda fault: error_body(fault, exchange.id)
+    )

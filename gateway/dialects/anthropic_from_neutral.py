@@ -7,8 +7,16 @@ from typing import Any
 
 from gateway.core.request import Body
 from gateway.dialects.call_ids import fitted
-from gateway.dialects.json_codec import UNREADABLE, decode
-from gateway.dialects.neutral import ImagePart, Neutral, Part, TextPart, ToolResultPart, ToolUsePart, untranslatable
+from gateway.dialects.neutral import (
+    ImagePart,
+    Neutral,
+    Part,
+    TextPart,
+    ToolResultPart,
+    ToolUsePart,
+    arguments_of,
+    untranslatable,
+)
 
 DEFAULT_MAX_TOKENS = 4096
 """This API requires `max_tokens`. A profile's `default` for it wins over this."""
@@ -97,7 +105,7 @@ def _block(part: Part) -> Body | None:
         case ImagePart():
             return _image(part)
         case ToolUsePart():
-            return {"type": "tool_use", "id": fitted(part.id, _ID), "name": part.name, "input": _input(part)}
+            return {"type": "tool_use", "id": fitted(part.id, _ID), "name": part.name, "input": arguments_of(part)}
         case ToolResultPart():
             inner = [block for each in part.parts if (block := _block(each)) is not None]
             plain = len(inner) == 1 and inner[0]["type"] == "text"
@@ -113,15 +121,3 @@ def _image(part: ImagePart) -> Body:
     if part.url:
         return {"type": "image", "source": {"type": "url", "url": part.url}}
     return {"type": "image", "source": {"type": "base64", "media_type": part.media_type, "data": part.data}}
-
-
-def _input(part: ToolUsePart) -> dict[str, Any]:
-    if not part.arguments.strip():
-        return {}
-    try:
-        value = decode(part.arguments.encode())
-    except UNREADABLE:
-        value = None
-    if type(value) is not dict:
-        raise untranslatable(part.path, "it is no JSON object")
-    return value

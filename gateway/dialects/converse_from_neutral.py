@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from gateway.core.request import Body
 from gateway.dialects.call_ids import fitted
-from gateway.dialects.json_codec import UNREADABLE, decode, encode
+from gateway.dialects.json_codec import encode
 from gateway.dialects.neutral import (
     ImagePart,
     Neutral,
@@ -17,6 +16,7 @@ from gateway.dialects.neutral import (
     ToolResultPart,
     ToolUsePart,
     Turn,
+    arguments_of,
     untranslatable,
 )
 
@@ -91,7 +91,7 @@ def _block(part: Part) -> Body | None:
         case ImagePart():
             return _image(part)
         case ToolUsePart():
-            return {"toolUse": {"toolUseId": fitted(part.id, _ID), "name": part.name, "input": _input(part)}}
+            return {"toolUse": {"toolUseId": fitted(part.id, _ID), "name": part.name, "input": arguments_of(part)}}
         case ToolResultPart():
             inner = [block for each in part.parts if (block := _block(each)) is not None]
             said: Body = {"toolUseId": fitted(part.id, _ID), "content": inner}
@@ -107,18 +107,6 @@ def _image(part: ImagePart) -> Body:
     if kind is None:
         raise untranslatable(part.path, "this provider takes png, jpeg, gif and webp images only")
     return {"image": {"format": kind, "source": {"bytes": part.data}}}
-
-
-def _input(part: ToolUsePart) -> dict[str, Any]:
-    if not part.arguments.strip():
-        return {}
-    try:
-        value = decode(part.arguments.encode())
-    except UNREADABLE:
-        value = None
-    if type(value) is not dict:
-        raise untranslatable(part.path, "it is no JSON object")
-    return value
 
 
 def _tools(neutral: Neutral, body: Body) -> None:

@@ -14,7 +14,7 @@ from gateway.core.request import Body, Operation, Request
 from gateway.dialects import params as table
 from gateway.dialects.answers import answers
 from gateway.dialects.gemini_blobs import packed
-from gateway.dialects.gemini_count import CountOutlet, read_count
+from gateway.dialects.gemini_count import count_outlet, read_count
 from gateway.dialects.gemini_embed import embed_body, reader_for
 from gateway.dialects.gemini_errors import error_body, model_list, upstream_fault
 from gateway.dialects.gemini_extra import NAME
@@ -57,7 +57,7 @@ class Gemini:
 
     def outlet(self, exchange: Exchange) -> Outlet:
         if exchange.operation == "count_tokens":
-            return CountOutlet(exchange)
+            return count_outlet(exchange)
         if exchange.operation == "embeddings":
             return VectorsOutlet(exchange)
         return StreamOutlet(exchange) if exchange.asked().stream else FoldingOutlet(exchange)

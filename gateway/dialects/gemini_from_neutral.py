@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gateway.core.request import Body
 from gateway.dialects.gemini_config import LEVELS, PARAMS
 from gateway.dialects.gemini_turns import ERROR, OUTPUT
-from gateway.dialects.json_codec import UNREADABLE, decode
-from gateway.dialects.neutral import ImagePart, Neutral, Part, TextPart, ToolResultPart, ToolUsePart, untranslatable
+from gateway.dialects.neutral import (
+    ImagePart,
+    Neutral,
+    Part,
+    TextPart,
+    ToolResultPart,
+    ToolUsePart,
+    arguments_of,
+    untranslatable,
+)
 
 _PARAMS = {common: name for name, common in PARAMS.items()}
 _LEVELS = {effort: level for level, effort in LEVELS.items()}
@@ -97,7 +103,7 @@ def _part(part: Part, names: dict[str, str]) -> Body | None:
             return _image(part)
         case ToolUsePart():
             names[part.id] = part.name
-            return {"functionCall": {"id": part.id, "name": part.name, "args": _args(part)}}
+            return {"functionCall": {"id": part.id, "name": part.name, "args": arguments_of(part)}}
         case ToolResultPart():
             return _result(part, names)
 
@@ -118,15 +124,3 @@ def _image(part: ImagePart) -> Body:
     if part.url:
         raise untranslatable(part.path, "this provider fetches no addresses; send the image itself, as base64")
     return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
-
-
-def _args(part: ToolUsePart) -> dict[str, Any]:
-    if not part.arguments.strip():
-        return {}
-    try:
-        value = decode(part.arguments.encode())
-    except UNREADABLE:
-        value = None
-    if type(value) is not dict:
-        raise untranslatable(part.path, "it is no JSON object")
-    return value

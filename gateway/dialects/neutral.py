@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.core.errors import Untranslatable
+from gateway.dialects.json_codec import UNREADABLE, decode
 
 
 class TextPart(msgspec.Struct, frozen=True):
@@ -114,6 +115,19 @@ def untranslatable(param: str, why: str = "") -> Untranslatable:
     """`param` is the client's own field."""
     reason = why or "it has no counterpart at the provider of the chosen model"
     return Untranslatable(f"{param} cannot be translated: {reason}. Remove it or choose another model.", param=param)
+
+
+def arguments_of(part: ToolUsePart) -> dict[str, Any]:
+    """The arguments as an object, for dialects that say them so. Raises Untranslatable for text that is none."""
+    if not part.arguments.strip():
+        return {}
+    try:
+        value = decode(part.arguments.encode())
+    except UNREADABLE:
+        value = None
+    if type(value) is not dict:
+        raise untranslatable(part.path, "it is no JSON object")
+    return value
 
 
 def no_operation(operation: str) -> Untranslatable:

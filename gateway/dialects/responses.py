@@ -14,7 +14,7 @@ from gateway.dialects import params as table
 from gateway.dialects.json_codec import encode
 from gateway.dialects.neutral import no_operation
 from gateway.dialects.openai_errors import error_body, model_list
-from gateway.dialects.responses_count import PATH, CountOutlet, read_count
+from gateway.dialects.responses_count import PATH, count_outlet, read_count
 from gateway.dialects.responses_extra import NAME
 from gateway.dialects.responses_inlet import StreamInlet, read_response
 from gateway.dialects.responses_outlet import FoldingOutlet, StreamOutlet
@@ -40,7 +40,7 @@ class Responses:
 
     def outlet(self, exchange: Exchange) -> Outlet:
         if exchange.operation == "input_tokens":
-            return CountOutlet()
+            return count_outlet()
         return StreamOutlet(exchange) if exchange.asked().stream else FoldingOutlet(exchange)
 
     def error(self, fault: GatewayFault, exchange_id: str) -> bytes:

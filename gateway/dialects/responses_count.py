@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.core.errors import BadRequest, GatewayFault
-from gateway.core.events import Blocked, Event, Finished, Frame, Started
-from gateway.dialects.counted import count_of, counted
-from gateway.dialects.json_codec import encode
+from gateway.core.events import Event, Extra, Finished, Started
+from gateway.dialects.counted import CountOutlet, count_of, counted
 from gateway.dialects.openai_errors import error_body
+from gateway.dialects.responses_extra import NAME
 
 PATH = "/responses/input_tokens"
 
@@ -22,27 +21,9 @@ def read_count(body: dict[str, Any]) -> Sequence[Event]:
     return (Started("", "", 0, counted(body["input_tokens"])), Finished())
 
 
-class CountOutlet:
-    """One body, made from what was counted."""
+def count_outlet() -> CountOutlet:
+    return CountOutlet(NAME, _body, error_body)
 
-    content_type = "application/json"
-    streaming = False
 
-    def __init__(self) -> None:
-        self._told: dict[str, Any] = {}
-
-    def push(self, frame: Frame) -> bytes:
-        for event in frame.events:
-            if type(event) is Started:
-                self._told = count_of(event.extra)
-        return b""
-
-    def finish(self) -> bytes:
-        told: bytes = encode({"object": "response.input_tokens", **self._told})
-        return told
-
-    def fail(self, fault: GatewayFault) -> bytes:
-        return error_body(fault)
-
-    def block(self, blocked: Blocked) -> bytes:
-        return self.fail(BadRequest(f"The request was stopped by {blocked.check!r}.", code="content_filter"))
+def _body(extra: Extra | None) -> dict[str, Any]:
+    return {"object": "response.input_tokens", **count_of(extra)}

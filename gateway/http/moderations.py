@@ -13,8 +13,7 @@ import msgspec
 from litestar.handlers import ASGIRouteHandler
 
 from gateway.core.answer import Answer
-from gateway.core.errors import BadRequest, GatewayFault
-from gateway.core.events import Blocked, Frame
+from gateway.core.errors import BadRequest
 from gateway.core.exchange import Exchange
 from gateway.core.facts import Key
 from gateway.core.ports import Decider, Dialect
@@ -23,6 +22,7 @@ from gateway.http.asgi import Receive, Scope, Send
 from gateway.http.edge import Edge
 from gateway.http.protocol import Rejected
 from gateway.http.routes import ROOTS, only, route
+from gateway.http.told import TOLD
 from gateway.pipeline.build import Pipeline, unrouted
 
 MODEL = "tidegate-moderation"
@@ -64,7 +64,6 @@ class _Asked(msgspec.Struct):
 
 
 _TEXTS: Key[Sequence[str]] = Key("moderation texts")
-_RESULTS: Key[bytes] = Key("moderation results")
 
 
 def pipeline(admit: Decider, judge: Judge) -> Pipeline:
@@ -89,7 +88,7 @@ class _Moderate:
 
     name = "moderate"
     consumes: tuple[Key[Any], ...] = (_TEXTS,)
-    produces: tuple[Key[Any], ...] = (_RESULTS,)
+    produces: tuple[Key[Any], ...] = (TOLD,)
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
@@ -98,44 +97,8 @@ class _Moderate:
         texts = exchange.facts.get(_TEXTS) or ()
         judged = await self._judge(texts, min(SECONDS, exchange.remaining()))
         told = {"id": f"modr-{exchange.id}", "model": MODEL, "results": [_result(one) for one in judged]}
-        exchange.facts.put(_RESULTS, msgspec.json.encode(told))
+        exchange.facts.put(TOLD, msgspec.json.encode(told))
         return Answer(kind="canned", response=Response(complete=True))
-
-
-class ModerationForm:
-    """OpenAI's dialect, for answers that hold judgements and no text."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self.name = dialect.name
-        self.beat = b""
-        self.error = dialect.error
-
-    def outlet(self, exchange: Exchange) -> _Outlet:
-        return _Outlet(exchange)
-
-
-class _Outlet:
-    """The results, whole."""
-
-    content_type = "application/json"
-    streaming = False
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def push(self, frame: Frame) -> bytes:
-        return b""
-
-    def finish(self) -> bytes:
-        results = self._exchange.facts.get(_RESULTS)
-        assert results is not None, "whoever answers has judged"
-        return results
-
-    def fail(self, fault: GatewayFault) -> bytes:
-        raise AssertionError("an answer that is sent whole cannot fail after its start") from fault
-
-    def block(self, blocked: Blocked) -> bytes:
-        raise AssertionError("nothing here looks at answers")
 
 
 def moderation_routes(edge: Edge, dialect: Dialect, rejected: Rejected) -> list[ASGIRouteHandler]:

@@ -16,8 +16,7 @@ from cache.stores import StoreDown
 from cache.tool_config import owner_name
 from cache.tools import Asked, Found, ToolCache
 from gateway.core.answer import Answer
-from gateway.core.errors import BadRequest, GatewayFault, TooLarge
-from gateway.core.events import Blocked, Frame
+from gateway.core.errors import BadRequest, TooLarge
 from gateway.core.exchange import CacheNote, Exchange
 from gateway.core.facts import Key
 from gateway.core.ports import Decider, Dialect
@@ -27,6 +26,7 @@ from gateway.http.body import BodyReader
 from gateway.http.edge import Edge
 from gateway.http.protocol import Rejected
 from gateway.http.routes import ROOTS, only, route
+from gateway.http.told import TOLD
 from gateway.pipeline.build import Pipeline, unrouted
 
 DEGRADED = "tool_cache"
@@ -59,7 +59,6 @@ class Filing(Question, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 _NAMESPACE: Key[str] = Key("tool cache namespace")
 _ASKED: Key[Question] = Key("tool cache question")
-_TOLD: Key[bytes] = Key("tool cache reply")
 _QUESTION = msgspec.json.Decoder(Question).decode
 _FILING = msgspec.json.Decoder(Filing).decode
 
@@ -95,7 +94,7 @@ class _Answer:
 
     name = "tool_cache"
     consumes: tuple[Key[Any], ...] = (_ASKED,)
-    produces: tuple[Key[Any], ...] = (_TOLD,)
+    produces: tuple[Key[Any], ...] = (TOLD,)
 
     def __init__(self, caches: Mapping[str, ToolCache]) -> None:
         self._caches = caches
@@ -109,7 +108,7 @@ class _Answer:
             told = await _stored(exchange, cache, asked, given)
         else:
             told = await _looked(exchange, cache, asked, given.max_age)
-        exchange.facts.put(_TOLD, msgspec.json.encode(told))
+        exchange.facts.put(TOLD, msgspec.json.encode(told))
         served = exchange.cache.result in ("hit", "semantic")
         return Answer(kind="cached" if served else "canned", response=Response(complete=True))
 
@@ -178,42 +177,6 @@ def _check(asked: Question, kind: str) -> None:
 
 def _wrong(field: str, why: str) -> BadRequest:
     return BadRequest(f"{field}: {why}.", param=field)
-
-
-class ToolCacheForm:
-    """OpenAI's dialect for faults; answers are our own JSON."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self.name = dialect.name
-        self.beat = b""
-        self.error = dialect.error
-
-    def outlet(self, exchange: Exchange) -> _Outlet:
-        return _Outlet(exchange)
-
-
-class _Outlet:
-    """What was told, whole."""
-
-    content_type = "application/json"
-    streaming = False
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def push(self, frame: Frame) -> bytes:
-        return b""
-
-    def finish(self) -> bytes:
-        told = self._exchange.facts.get(_TOLD)
-        assert told is not None, "whoever answers has said something"
-        return told
-
-    def fail(self, fault: GatewayFault) -> bytes:
-        raise AssertionError("an answer that is sent whole cannot fail after its start") from fault
-
-    def block(self, blocked: Blocked) -> bytes:
-        raise AssertionError("nothing here looks at answers")
 
 
 def tool_cache_routes(
