@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.core.errors import GatewayFault, StreamCut, UpstreamFailed
+from gateway.core.errors import UpstreamFailed
 from gateway.core.events import (
     ChoiceFinished,
     Event,
     Extra,
-    Failed,
-    Finished,
     Frame,
     Reasoning,
     Started,
@@ -25,12 +23,12 @@ from gateway.core.events import (
     Unknown,
     Usage,
 )
-from gateway.core.ports import Inlet
 from gateway.dialects.anthropic_extra import NAME, canonical_reason, usage_of, wrap
 from gateway.dialects.anthropic_unknown import UnknownBlock, unread
 from gateway.dialects.gathered import Gathered
-from gateway.dialects.json_codec import UNREADABLE, decode, encode
-from gateway.dialects.sse_parser import MAX_EVENT, SseParser
+from gateway.dialects.json_codec import encode
+from gateway.dialects.sse_inlet import SseInlet
+from gateway.dialects.sse_parser import MAX_EVENT
 from gateway.dialects.upstream_faults import in_stream
 from gateway.dialects.whole_inlet import WholeInlet
 
@@ -48,61 +46,20 @@ class _Call:
         self.said = False
 
 
-class StreamInlet:
-    """Reads one streamed message. Errors of any kind come as `Failed`; after it, and after `Finished`, nothing comes."""
+class StreamInlet(SseInlet):
+    """Without `message_stop` the answer is whole only if its stop reason was told."""
 
     def __init__(self, read_whole: Any) -> None:
-        self._read_whole = read_whole
-        self._whole: Inlet | None = None
-        self._peeked = False
-        self._sse = SseParser()
+        super().__init__(NAME, lambda: WholeInlet(NAME, read_whole))
         self._gathered = Gathered(NAME, "a block")
         self._blocks: dict[Any, str | _Call | UnknownBlock] = {}
         self._calls = 0
         self._usage: dict[str, Any] = {}
         self._started = False
         self._stopped = False
-        self._done = False
 
-    def feed(self, data: bytes) -> Sequence[Frame]:
-        if not self._peeked:
-            start = data.lstrip()[:1]
-            self._peeked = bool(start)
-            if start == b"{":  # a server that ignores `stream`
-                self._whole = WholeInlet(NAME, self._read_whole)
-        if self._whole is not None:
-            return self._whole.feed(data)
-        frames = self._frames(self._sse.feed(data))
-        if self._sse.oversize and not self._done:
-            frames.append(self._fail(UpstreamFailed("The upstream sent an event larger than the gateway reads.")))
-        return frames
-
-    def close(self) -> Sequence[Frame]:
-        """At end of body. Without `message_stop` the answer is whole only if its stop reason was told."""
-        if self._whole is not None:
-            return self._whole.close()
-        frames: list[Frame] = []
-        left = self._sse.close()
-        if left and not self._done:
-            try:
-                decode(left[0][1])
-                frames = self._frames(left)
-            except UNREADABLE:
-                frames = [self._cut()]
-        if not self._done:
-            self._done = True
-            frames.append(Frame((Finished(),), None, NAME) if self._stopped else self._cut())
-        return frames
-
-    def _frames(self, events: Sequence[tuple[bytes, bytes]]) -> list[Frame]:
-        frames: list[Frame] = []
-        for name, payload in events:
-            if self._done:
-                break
-            frame = self._frame(name, payload)
-            if frame is not None:
-                frames.append(frame)
-        return frames
+    def _is_whole(self) -> bool:
+        return self._stopped
 
     def _frame(self, name: bytes, payload: bytes) -> Frame | None:
         try:
@@ -117,7 +74,7 @@ class StreamInlet:
         except (AttributeError, KeyError, TypeError, ValueError):
             return self._fail(UpstreamFailed("The upstream's stream could not be read: an event has an unknown shape."))
         if kind == "message_stop":
-            return self._end()
+            return self._end() if self._started else self._cut()
         if kind == "ping":
             return None
         try:
@@ -206,17 +163,6 @@ class StreamInlet:
         if type(block) is _Call and not block.said:
             return (ToolCall(block.number, "{}"),)  # a call without arguments sends no piece of them
         return ()
-
-    def _end(self) -> Frame:
-        self._done = True
-        return Frame((Finished(),), None, NAME) if self._started else self._cut()
-
-    def _cut(self) -> Frame:
-        return self._fail(StreamCut("The upstream's stream ended before its answer did."))
-
-    def _fail(self, fault: GatewayFault) -> Frame:
-        self._done = True
-        return Frame((Failed(fault),), None, NAME)
 
 
 def text_events(block: dict[str, Any]) -> Sequence[Event]:

@@ -10,15 +10,15 @@ what a tool call says in its first fragment only, or is JSON by a lenient readin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from gateway.core.errors import GatewayFault, StreamCut, UpstreamFailed
-from gateway.core.events import Event, Extra, Failed, Finished, Frame, Started
+from gateway.core.errors import UpstreamFailed
+from gateway.core.events import Event, Extra, Frame, Started
 from gateway.core.ports import Inlet
 from gateway.dialects import openai_extra
 from gateway.dialects.json_codec import UNREADABLE, Unreadable, decode, decode_lenient
-from gateway.dialects.sse_parser import SseParser
+from gateway.dialects.sse_inlet import SseInlet
 from gateway.dialects.upstream_faults import in_stream
 
 MAX_CHOICES = 128
@@ -49,73 +49,23 @@ ReadChoice = Callable[[dict[str, Any], ChoiceState, list[Event], Extra | None], 
 """Adds one choice's events; the extra is top-level fields for its first event to carry. False: not fit to relay."""
 
 
-class StreamInlet:
-    """Reads one streamed reply. Errors of any kind come as `Failed`; after it, and after `Finished`, nothing comes."""
+class StreamInlet(SseInlet):
+    """Without `[DONE]` the answer is whole only if every choice asked for has ended."""
 
     def __init__(self, read_choice: ReadChoice, wire_object: str, whole: Callable[[], Inlet], choices: int) -> None:
         """`choices` is how many the client asked for; `whole` reads a reply that is not streamed after all."""
+        super().__init__(openai_extra.NAME, whole)
         self._choices = choices
         self._read_choice = read_choice
         self._object = wire_object
-        self._make_whole = whole
-        self._whole: Inlet | None = None
-        self._peeked = False
-        self._sse = SseParser()
         self._state = ChoiceState()
         self._head: Started | None = None
         self._top: Extra = {}
         self._rest: Extra = {}
-        self._done = False
 
-    def feed(self, data: bytes) -> Sequence[Frame]:
-        if not self._peeked and self._ignores_stream(data):
-            assert self._whole is not None
-        if self._whole is not None:
-            return self._whole.feed(data)
-        frames: list[Frame] = []
-        for name, payload in self._sse.feed(data):
-            if self._done:
-                return frames
-            frame = self._frame(name, payload)
-            if frame is not None:
-                frames.append(frame)
-        if self._sse.oversize and not self._done:
-            frames.append(self._fail(UpstreamFailed("The upstream sent an event larger than the gateway reads.")))
-        return frames
-
-    def close(self) -> Sequence[Frame]:
-        """At end of body. Without `[DONE]` the answer is whole only if every choice asked for has ended."""
-        if self._whole is not None:
-            return self._whole.close()
-        frames: list[Frame] = []
-        for name, payload in self._sse.close():
-            if not self._done:
-                frame = self._last(name, payload)
-                if frame is not None:
-                    frames.append(frame)
-        if not self._done:
-            state = self._state
-            ended = state.seen <= state.finished and len(state.finished) >= self._choices
-            frames.append(self._end() if ended else self._cut())
-        return frames
-
-    def _ignores_stream(self, data: bytes) -> bool:
-        """Some servers answer a request to stream with one JSON body; its first byte tells it from an event stream."""
-        start = data.lstrip()[:1]
-        self._peeked = bool(start)
-        if start == b"{":
-            self._whole = self._make_whole()
-            return True
-        return False
-
-    def _last(self, name: bytes, payload: bytes) -> Frame | None:
-        """An event the end of the body cut short of its blank line: whole if it can be read, else the cut itself."""
-        if payload != b"[DONE]":
-            try:
-                decode(payload)
-            except UNREADABLE:
-                return self._cut()
-        return self._frame(name, payload)
+    def _is_whole(self) -> bool:
+        state = self._state
+        return state.seen <= state.finished and len(state.finished) >= self._choices
 
     def _frame(self, name: bytes, payload: bytes) -> Frame | None:
         if payload == b"[DONE]":
@@ -201,17 +151,6 @@ class StreamInlet:
         if self._rest and self._head is not None:
             rest, self._rest = {**self._rest, **(rest or {})}, {}
         return rest
-
-    def _end(self) -> Frame:
-        self._done = True
-        return Frame((Finished(),), None, openai_extra.NAME)
-
-    def _cut(self) -> Frame:
-        return self._fail(StreamCut("The upstream's stream ended before its answer did."))
-
-    def _fail(self, fault: GatewayFault) -> Frame:
-        self._done = True
-        return Frame((Failed(fault),), None, openai_extra.NAME)
 
 
 def _text(value: Any) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.core.errors import GatewayFault, StreamCut, UpstreamFailed
+from gateway.core.errors import UpstreamFailed
 from gateway.core.events import (
     ChoiceFinished,
     Event,
-    Failed,
     Finished,
     Frame,
     Reasoning,
@@ -22,13 +21,11 @@ from gateway.core.events import (
     ToolCall,
     Unknown,
 )
-from gateway.core.ports import Inlet
 from gateway.dialects import openai_extra
 from gateway.dialects.gathered import Gathered
-from gateway.dialects.json_codec import UNREADABLE, decode
 from gateway.dialects.responses_extra import NAME, usage_of
 from gateway.dialects.responses_unread import unread, unread_items
-from gateway.dialects.sse_parser import SseParser
+from gateway.dialects.sse_inlet import SseInlet
 from gateway.dialects.upstream_faults import in_stream
 from gateway.dialects.whole_inlet import WholeInlet
 
@@ -65,57 +62,16 @@ def read_response(body: dict[str, Any]) -> Sequence[Event]:
     return events
 
 
-class StreamInlet:
-    """Reads one streamed response. Errors of any kind come as `Failed`; after it, and after `Finished`, nothing comes."""
+class StreamInlet(SseInlet):
+    """Whole only with one of the events that end a response."""
 
     def __init__(self) -> None:
-        self._whole: Inlet | None = None
-        self._peeked = False
-        self._sse = SseParser()
+        super().__init__(NAME, lambda: WholeInlet(NAME, read_response))
         self._gathered = Gathered(NAME, "an item")
         self._calls: dict[str, tuple[int, bool]] = {}
         """Item id to the call's number and whether any of its arguments was told."""
-        self._done = False
 
-    def feed(self, data: bytes) -> Sequence[Frame]:
-        if not self._peeked:
-            start = data.lstrip()[:1]
-            self._peeked = bool(start)
-            if start == b"{":  # a server that ignores `stream`
-                self._whole = WholeInlet(NAME, read_response)
-        if self._whole is not None:
-            return self._whole.feed(data)
-        frames = self._frames([payload for _, payload in self._sse.feed(data)])
-        if self._sse.oversize and not self._done:
-            frames.append(self._fail(UpstreamFailed("The upstream sent an event larger than the gateway reads.")))
-        return frames
-
-    def close(self) -> Sequence[Frame]:
-        if self._whole is not None:
-            return self._whole.close()
-        frames: list[Frame] = []
-        left = self._sse.close()
-        if left and not self._done:
-            try:
-                decode(left[0][1])
-                frames = self._frames([left[0][1]])
-            except UNREADABLE:
-                pass
-        if not self._done:
-            frames.append(self._fail(StreamCut("The upstream's stream ended before its answer did.")))
-        return frames
-
-    def _frames(self, payloads: Sequence[bytes]) -> list[Frame]:
-        frames: list[Frame] = []
-        for payload in payloads:
-            if self._done:
-                break
-            frame = self._frame(payload)
-            if frame is not None:
-                frames.append(frame)
-        return frames
-
-    def _frame(self, payload: bytes) -> Frame | None:
+    def _frame(self, name: bytes, payload: bytes) -> Frame | None:
         if payload == b"[DONE]":
             return None
         try:
@@ -178,10 +134,6 @@ class StreamInlet:
             arguments = item.get(_CALLS[kind])
             return (ToolCall(number, arguments),) if arguments and not told else ()
         return (Unknown({NAME: {"item": item}}),)
-
-    def _fail(self, fault: GatewayFault) -> Frame:
-        self._done = True
-        return Frame((Failed(fault),), None, NAME)
 
 
 def _started(body: dict[str, Any]) -> Started:
