@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar import MediaType, Request, Response
 
-from gateway.core.errors import BadRequest, GatewayFault, Unauthenticated
+from gateway.core.errors import BadRequest, GatewayFault, TooLarge, Unauthenticated
 from gateway.dialects.openai_errors import error_body
 
 HEADERS = {"cache-control": "no-store"}
@@ -23,16 +23,16 @@ def admit(request: Request[Any, Any, Any], allowed: Allowed) -> None:
         raise Unauthenticated("An admin key is needed.")
 
 
-async def json_body(request: Request[Any, Any, Any]) -> bytes:
-    """Raises `BadRequest` for what is too large or does not call itself JSON: no page of another origin can send that
+async def json_body(request: Request[Any, Any, Any], most: int = MOST_BODY) -> bytes:
+    """Raises `TooLarge`, and `BadRequest` for what does not call itself JSON: no page of another origin can send that
     without being asked first."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise BadRequest("The body must be JSON, with content-type application/json.")
     data = b""
     async for piece in request.stream():
         data += piece
-        if len(data) > MOST_BODY:
-            raise BadRequest(f"The body is larger than {MOST_BODY} bytes.")
+        if len(data) > most:
+            raise TooLarge(f"The body is larger than {most} bytes.")
     return data
 
 

@@ -11,12 +11,13 @@ from litestar import MediaType, Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 
 from gateway.core.clock import Clock
-from gateway.core.errors import BadRequest, GatewayFault, NotFound, RateLimited, TooLarge
+from gateway.core.errors import GatewayFault, NotFound, RateLimited
 from gateway.core.exchange import Principal
 from gateway.core.ports import Limiter
 from gateway.dialects.openai_errors import error_body
 from gateway.feedback.known import Known, Remembered
 from gateway.feedback.rating import Rated, Rating, read
+from gateway.http.admin import json_body
 from gateway.http.asgi import Headers
 from gateway.http.headers import of_fault
 from gateway.http.protocol import Rejected
@@ -95,7 +96,7 @@ def feedback_routes(ratings: Ratings, rejected: Rejected) -> list[HTTPRouteHandl
     async def feedback(request: Request[Any, Any, Any]) -> Response[bytes]:
         try:
             principal = await ratings.admit(list(request.scope["headers"]))
-            told = await ratings.take(principal, read(await _body(request)))
+            told = await ratings.take(principal, read(await json_body(request, _MOST_BODY)))
         except GatewayFault as fault:
             rejected(fault.name)
             lines = {name.decode("latin-1"): value.decode("latin-1") for name, value in of_fault(fault)}
@@ -103,14 +104,3 @@ def feedback_routes(ratings: Ratings, rejected: Rejected) -> list[HTTPRouteHandl
         return Response(msgspec.json.encode(told), media_type=MediaType.JSON)
 
     return [feedback]
-
-
-async def _body(request: Request[Any, Any, Any]) -> bytes:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise BadRequest("The body must be JSON, with content-type application/json.")
-    data = b""
-    async for piece in request.stream():
-        data += piece
-        if len(data) > _MOST_BODY:
-            raise TooLarge(f"The feedback is larger than {_MOST_BODY} bytes.")
-    return data
