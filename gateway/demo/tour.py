@@ -157,6 +157,20 @@ STOPS: tuple[Stop, ...] = (
         ('"type":"message"', "You said: hello"),
     ),
     Stop(
+        "And Gemini's",
+        f"""curl -s {BASE}/v1beta/models/demo:generateContent {_JSON} """
+        """-d '{"contents": [{"parts": [{"text": "hello"}]}]}'""",
+        "candidates with parts, from the same model again",
+        ('"candidates"', "You said: hello"),
+    ),
+    Stop(
+        "Why: every attempt of one request",
+        f"ID=$({_chat(_say('hello', 'flaky'), flags='-so /dev/null -D -')} | sed -n 's/^x-request-id: //p' | tr -d '\\r')"
+        f' ; sleep 1 ; curl -s {BASE}/admin/v1/receipts/$ID | grep -oE \'"(why|cause)":"[^"]+"\'',
+        "first, retry and fallback, each with what made it; `tidegate explain $ID` tells the whole story",
+        ("retry", "fallback"),
+    ),
+    Stop(
         "One clear error",
         _chat('{"model": "dmo", "messages": []}'),
         "what is wrong, where, and in your SDK's own shape",
