@@ -136,7 +136,9 @@ class Dispatcher:
             wait = self._rng.uniform(0, _BACKOFF * 2 ** (tries - 1))
         if wait > model.max_wait or wait >= exchange.remaining():
             return False
+        asked = exchange.clock.now()
         await self._sleep(wait)
+        exchange.waited += exchange.clock.now() - asked  # for the upstream's sake: no time that the gateway needs
         return True
 
     async def _attempt(
