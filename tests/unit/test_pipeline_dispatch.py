@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.clock import ManualClock
 from gateway.core.errors import (
     ContextOverflow,
     GatewayFault,
@@ -67,6 +68,8 @@ class Call:
 
         async def sleep(seconds: float) -> None:
             self.waits.append(seconds)
+            if isinstance(exchange.clock, ManualClock):
+                exchange.clock.advance(seconds)
 
         dispatcher = Dispatcher(self.upstreams, rng=rng or random.Random(1), sleep=sleep)  # type: ignore[arg-type]
         self.delivery = Delivery(exchange, self.client, self._checks, DIALECTS["openai"].outlet, lambda _u, _t: None)
@@ -94,6 +97,15 @@ async def test_retries_come_before_fallbacks() -> None:
     ]
     assert call.exchange.served_model == "b"
     assert call.exchange.calling is None
+
+
+async def test_the_wait_before_a_retry_is_no_time_of_ours() -> None:
+    """It is the upstream's, as the time until it answers is."""
+    call = Call(chain("a", attempts=2), {"a": [bad(), GOOD]})
+    call.exchange.clock = ManualClock()
+    await call.run()
+    assert len(call.waits) == 1
+    assert call.exchange.waited == call.exchange.clock.now() == int(call.waits[0] * 1e9) > 0
 
 
 @pytest.mark.parametrize("kind", [UpstreamFailed, UpstreamTimeout, UpstreamLimited, UpstreamRefusedUs, StreamCut])
