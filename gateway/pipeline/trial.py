@@ -175,12 +175,13 @@ class Trial:
                 response_id=seen.response_id,
                 cost_usd=self._cost(seen.usage, self.target),
                 estimated=guess,
-                estimated_usd=self._cost(guess, self.target),
+                estimated_usd=None if guess is None else self._cost(guess, self.target),
                 revealed=self.revealed,
             )
         )
         exchange.cost_usd = spent(attempt.cost_usd for attempt in exchange.attempts)
-        exchange.estimated_usd = spent(attempt.estimated_usd for attempt in exchange.attempts)
+        if guess is not None:
+            exchange.estimated_usd = spent(attempt.estimated_usd for attempt in exchange.attempts)
 
     async def close(self) -> None:
         if self._reply is not None:
