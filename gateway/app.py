@@ -28,6 +28,7 @@ from gateway.doors import Doors
 from gateway.encoders import Learning, encoders
 from gateway.handover.desk import Desk
 from gateway.http.caches import cache_routes
+from gateway.http.door import Door
 from gateway.http.edge import Edge, Limits
 from gateway.http.endpoints import endpoint_routes
 from gateway.http.feedback import feedback_routes
@@ -36,7 +37,7 @@ from gateway.http.health import Readiness, health_routes
 from gateway.http.moderations import moderation_routes
 from gateway.http.protocol import Bounds
 from gateway.http.relays import relay_routes
-from gateway.http.routes import Handle, error_handlers, exchange_routes, model_routes
+from gateway.http.routes import Handle, error_handlers, exchange_handles, exchange_routes, model_routes
 from gateway.http.server import DrainingServer, ServerLimits, make_server
 from gateway.http.told import ToldForm
 from gateway.http.tool_caches import tool_cache_routes
@@ -218,7 +219,7 @@ class Gateway:
 
     # --- HTTP
 
-    def _front(self) -> GeminiDoor:
+    def _front(self) -> Door:
         server, told = self.config.server, self.config.telemetry
         limits = Limits(server.max_body, server.body_timeout, server.timeout)
         edge = Edge(self.spine, self._dialects, limits, self._clock, sample=told.sample)
@@ -228,9 +229,10 @@ class Gateway:
         self.metrics.watch(self.status.readings, LABELS)
         page = self.metrics.page if told.prometheus else None
         openai, reject = self._dialects["openai"], self.metrics.reject
+        exchanges = exchange_handles(edge, self._dialects, reject)
         app = Litestar(
             route_handlers=[
-                *exchange_routes(edge, self._dialects, self.metrics.reject),
+                *exchange_routes(exchanges),
                 *moderation_routes(moderating, openai, reject),
                 *tool_cache_routes(tooling, openai, self.caches.tools, reject),
                 *feedback_routes(self._ratings, reject),
@@ -250,7 +252,7 @@ class Gateway:
             on_startup=[self.start],
             on_shutdown=[self.stop],
         )
-        return GeminiDoor(cast(Handle, app), edge, self._dialects["gemini"], reject)
+        return Door(exchanges, GeminiDoor(cast(Handle, app), edge, self._dialects["gemini"], reject))
 
     def server(self, fd: int | None = None, ready: Callable[[str], None] | None = None) -> DrainingServer:
         """A server ready for `serve()`; `ready` is told its URL when it accepts connections."""

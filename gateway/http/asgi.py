@@ -16,10 +16,6 @@ GONE = "tidegate.gone"
 """The key under which our own server puts a `Hangup` among a scope's extensions."""
 
 
-SEND = "tidegate.send"
-"""The scope's key for the server's own `send`: Litestar's wraps another around it, and a stream sends each chunk."""
-
-
 class Hangup:
     """Tells, once, that the client hung up before it had its whole answer.
 

@@ -12,7 +12,7 @@ from gateway.core.exchange import Exchange, new_exchange_id
 from gateway.core.ports import Telling
 from gateway.core.request import Operation
 from gateway.http import headers
-from gateway.http.asgi import SEND, Receive, Scope, Send, hangup_of
+from gateway.http.asgi import Receive, Scope, Send, hangup_of
 from gateway.http.body import BodyReader
 from gateway.http.responder import Responder
 from gateway.pipeline.spine import Spine
@@ -78,7 +78,7 @@ class Edge:
         if prepare is not None:
             prepare(exchange, reader)
         dialect_of = self._dialects[dialect]
-        client = Responder(exchange, dialect_of, reader, receive, scope.get(SEND, send), hangup_of(scope))
+        client = Responder(exchange, dialect_of, reader, receive, send, hangup_of(scope))
         try:
             await self._spine.run(exchange, client)
         finally:

@@ -12,7 +12,7 @@ from gateway.core.errors import BadRequest, NotFound
 from gateway.core.exchange import Exchange
 from gateway.core.ports import Dialect
 from gateway.core.request import Operation
-from gateway.http.asgi import SEND, Receive, Scope, Send
+from gateway.http.asgi import Receive, Scope, Send
 from gateway.http.body import BodyReader
 from gateway.http.edge import Edge
 from gateway.http.protocol import Rejected
@@ -52,7 +52,6 @@ class GeminiDoor:
             self._rejected(fault.name)
             await send_json(send, fault.wire.status, self._dialect.error(fault, ""))
         else:
-            scope[SEND] = send
             await self._app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:

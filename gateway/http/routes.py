@@ -45,16 +45,19 @@ _SPEAKS = {b"anthropic-version": "anthropic", KEY_HEADER: "gemini"}
 Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def exchange_routes(edge: Edge, dialects: Mapping[str, Dialect], rejected: Rejected) -> list[ASGIRouteHandler]:
-    """One raw ASGI handler for each path that starts an exchange."""
-    return [
-        route(
-            [root + path for root in ROOTS[dialect]],
-            only("POST", dialects[dialect], _serve(edge, dialect, operation), rejected),
-        )
+def exchange_handles(edge: Edge, dialects: Mapping[str, Dialect], rejected: Rejected) -> dict[str, Handle]:
+    """What serves each path that starts an exchange."""
+    return {
+        root + path: only("POST", dialects[dialect], _serve(edge, dialect, operation), rejected)
         for path, dialect, operation in EXCHANGES
         if dialect in dialects
-    ]
+        for root in ROOTS[dialect]
+    }
+
+
+def exchange_routes(handles: Mapping[str, Handle]) -> list[ASGIRouteHandler]:
+    """The same as raw ASGI handlers."""
+    return [route([path], handle) for path, handle in handles.items()]
 
 
 def model_routes(
