@@ -1,5 +1,5 @@
-"""Exchanges, taken by their path before the router: Litestar's way to a handler costs a tenth of a small request, and a
-wrapper around each chunk of a stream. What is not asked for exactly so goes on to it.
+"""Exchanges, taken by their path before the router: Litestar's way to a handler was 4 % of a small request's CPU, and puts
+a wrapper around each chunk of a stream. What is not asked for exactly so goes on to it.
 """
 
 from __future__ import annotations
