@@ -3,6 +3,7 @@ end of the body whether the answer was whole. A dialect adds what one event says
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from gateway.core.errors import GatewayFault, StreamCut, UpstreamFailed
@@ -12,7 +13,7 @@ from gateway.dialects.json_codec import UNREADABLE, decode
 from gateway.dialects.sse_parser import SseParser
 
 
-class SseInlet:
+class SseInlet(ABC):
     """An `Inlet` of one streamed answer. Errors of any kind come as `Failed`; after it, and after `Finished`, nothing
     comes."""
 
@@ -26,9 +27,9 @@ class SseInlet:
         self._sse = SseParser()
         self._done = False
 
+    @abstractmethod
     def _frame(self, name: bytes, payload: bytes) -> Frame | None:
         """What one event says, if anything. Sets `_done` with the last."""
-        raise NotImplementedError
 
     def _is_whole(self) -> bool:
         """Whether an answer whose body has ended, without a mark of its end, lacks nothing."""

@@ -160,9 +160,10 @@ def test_embeddings_and_models(client: openai.OpenAI) -> None:
 
 def test_legacy_completions(client: openai.OpenAI) -> None:
     """`completions.create` streams and does not."""
-    whole = client.completions.create(model="noise", prompt="a", max_tokens=4)
+    endless: Any = {"model": "noise", "prompt": "a", "max_tokens": 4, "extra_body": {"ignore_eos": True}}
+    whole = client.completions.create(**endless)
     assert whole.choices[0].finish_reason == "length"
-    pieces = list(client.completions.create(model="noise", prompt="a", max_tokens=4, stream=True))
+    pieces = list(client.completions.create(**endless, stream=True))
     assert pieces[-1].choices[0].finish_reason == "length"
 
 
