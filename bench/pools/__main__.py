@@ -53,8 +53,9 @@ async def measured() -> tuple[report.Measured, str]:
     found: dict[str, dict[str, fleet.Run]] = {}
     for name, load in LOADS.items():
         for router in routers:
-            say(f"{name}: {router.name}")
-            found.setdefault(name, {})[router.name] = await fleet.measure(router, load, work, state)
+            run = await fleet.measure(router, load, work, state)
+            found.setdefault(name, {})[router.name] = run
+            say(f"{name}: {router.name}: {1000 * run.mean:.0f} ms, {run.cached:.0%} cached, {run.failed} failed")
     return found, missing
 
 
