@@ -83,4 +83,4 @@ class Load:
         return self.make(random.Random(self.seed), self.calls, self.rate)
 
 
-LOADS: Mapping[str, Load] = {"shared system prompts": Load(shared, 150, 5.0), "conversations": Load(talks, 150, 5.0)}
+LOADS: Mapping[str, Load] = {"shared system prompts": Load(shared, 180, 5.0), "conversations": Load(talks, 120, 5.0)}

@@ -30,7 +30,7 @@ from gateway.demo.llamacpp import LlamaServer
 
 REPLICAS = 3
 SLOTS = 2
-ROOM_MIB = 3
+ROOM_MIB = 5
 """Of the prompts kept beside the slots."""
 WIDTH, LAYERS = 128, 4
 ANSWER = 8
@@ -49,8 +49,6 @@ class Router:
 
 ROUTERS: Sequence[Router] = (
     Router(name="Tidegate, round_robin", policy="round_robin"),
-    Router(name="Tidegate, least_inflight", policy="least_inflight"),
-    Router(name="Tidegate, session", policy="session"),
     Router(name="Tidegate, prefix", policy="prefix"),
     Router(name="smg, round_robin", policy="round_robin", ours=False),
     Router(name="smg, cache_aware", policy="cache_aware", ours=False),
@@ -123,7 +121,17 @@ def _tidegate(router: Router, urls: Sequence[str], port: int, work: Path) -> lis
 def _smg(router: Router, urls: Sequence[str], port: int, state: Path) -> list[str]:
     """As its own documentation starts it; its defaults are kept."""
     argv = [str(smg_home(state) / "bin" / "smg"), "launch", "--host", "127.0.0.1", "--port", str(port)]
-    return [*argv, "--policy", router.policy, "--worker-urls", *urls, "--log-level", "warn"]
+    return [
+        *argv,
+        "--policy",
+        router.policy,
+        "--worker-urls",
+        *urls,
+        "--log-level",
+        "warn",
+        "--prometheus-port",
+        str(free_port()),
+    ]
 
 
 def smg_home(state: Path) -> Path:

@@ -29,6 +29,8 @@ COLD = 0.2
 """A match of less than this share of the prompt is no reason to pile prompts up in one cache: ..."""
 NEAR_COLD = 0.25
 """... then estimates that differ by less than this share of the prompt are alike, too."""
+FULL = 0.8
+"""Of the longest match: about as much as anybody has."""
 SLACK = 0.002
 """Seconds that never matter."""
 MOST_REMEMBERED = 4096
@@ -66,16 +68,17 @@ class ByPrefix:
         estimates = [estimate(endpoint, asked) for endpoint in ready]
         best = min(estimates, key=_WAIT)
         longest = max([one.blocks for one in estimates])
-        near = NEAR * best.wait
+        near, least = NEAR * best.wait, FULL * longest
         if scale.tokens(longest * BLOCK) < COLD * best.prompt:
-            near = max(near, NEAR_COLD * best.prompt / usual)
+            near, least = max(near, NEAR_COLD * best.prompt / usual), 0.0
         alike = [one for one in estimates if one.wait <= best.wait + near + SLACK]
         if len(alike) == 1:
             return best
         if not prefix.size:
             return _two_choices(alike, rng)
         bound = cap([one.in_flight for one in estimates])
-        free = [one.endpoint for one in alike if one.in_flight < bound]
+        # A copy elsewhere pushes out what somebody else needs there: where waits are alike, the one that has it is asked.
+        free = [one.endpoint for one in alike if one.in_flight < bound and one.blocks >= least]
         if not free:
             return _two_choices(alike, rng)
         key = prefix.head if longest >= ROOT_BLOCKS else prefix.root
