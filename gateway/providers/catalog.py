@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from gateway.providers.profile import Profile, merge
+from gateway.providers.yaml_file import read_yaml
 
 LARGEST = 256 * 1024
 """Bytes of one file."""
 _ENDINGS = (".yaml", ".yml")
 _WORD = re.compile(r"[a-z0-9_-]{1,40}")
 _UNKNOWN = re.compile(r"unknown field `(\w+)`")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class CatalogError(ValueError):
@@ -95,16 +94,9 @@ def _meant(error: str) -> str:
 def _read(source: Traversable, name: str) -> dict[str, Any]:
     """`name`: what the file is called, for errors."""
     try:
-        with source.open("rb") as file:
-            raw = file.read(LARGEST + 1)
-    except OSError as error:
-        raise CatalogError(f"cannot read {name}: {error.strerror}") from None
-    if len(raw) > LARGEST:
-        raise CatalogError(f"{name} is larger than {LARGEST} bytes")
-    try:
-        data = yaml.load(raw.decode(), Loader=_LOADER)  # noqa: S506 - a safe loader, in C where there is one
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CatalogError(f"{name} is not valid YAML: {error}") from None
+        data = read_yaml(source, name, LARGEST)
+    except ValueError as error:
+        raise CatalogError(str(error)) from None
     if not isinstance(data, dict):
         raise CatalogError(f"{name} must be a mapping, with `dialect` and what is special about this vendor")
     return data

@@ -5,15 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import yaml
 
 from gateway.providers.catalog import kind_of, types
 from gateway.providers.config import ProviderConfig
 from gateway.providers.model_config import ModelConfig, TargetConfig
 from gateway.providers.prices import PriceTable, looked_up
+from gateway.providers.yaml_file import read_yaml
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of the file."""
@@ -21,18 +20,9 @@ LARGEST = 4 * 1024 * 1024
 
 def read_table(path: Path, providers: Mapping[str, ProviderConfig]) -> PriceTable:
     """Raises ValueError saying what is wrong. Its kinds are those of the catalog, and the names of vendors' own files."""
+    data = read_yaml(path, path.name, LARGEST)
     try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST + 1)
-    except OSError as error:
-        raise ValueError(f"cannot read {path.name}: {error.strerror}") from None
-    if len(raw) > LARGEST:
-        raise ValueError(f"{path.name} is larger than {LARGEST} bytes")
-    try:
-        data: Any = yaml.safe_load(raw.decode())
         made = msgspec.convert(data, PriceTable)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path.name} is not valid YAML: {error}") from None
     except msgspec.ValidationError as error:
         raise ValueError(f"{path.name}: {error}") from None
     kinds = {*types(), *(kind_of(provider.type) for provider in providers.values())}
