@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from bench.peers import Unavailable
 from bench.place import ROOT
 from bench.pools import fleet, report
-from bench.pools.asked import LOADS
+from bench.pools.asked import LOADS, Ask
 from bench.pools.figures import Figures
 from bench.pools.jobs import WORKLOADS
 from bench.pools.ours import OURS, WITH_REDIS
@@ -52,10 +52,15 @@ async def measured() -> tuple[report.Measured, str]:
         routers, missing = [router for router in routers if router.ours], f"smg was not measured: {reason}"
     found: dict[str, dict[str, fleet.Run]] = {}
     for name, load in LOADS.items():
-        for router in routers:
-            run = await fleet.measure(router, load, work, state)
-            found.setdefault(name, {})[router.name] = run
-            say(f"{name}: {router.name}: {1000 * run.mean:.0f} ms, {run.cached:.0%} cached, {run.failed} failed")
+        asked: dict[str, list[Ask]] = {router.name: [] for router in routers}
+        for turn in range(fleet.TURNS):
+            for router in routers:
+                asks = load.asks(turn)
+                await fleet.measure(router, asks, work, state)
+                run = fleet.run_of(asks)
+                say(f"{name}: {router.name}: {1000 * run.mean:.0f} ms, {run.cached:.0%} cached, {run.failed} failed")
+                asked[router.name] += asks
+        found[name] = {router: fleet.run_of(asks) for router, asks in asked.items()}
     return found, missing
 
 
@@ -69,8 +74,8 @@ def text(command: str, plain: report.Simulated, through: report.Simulated, real:
     if real:
         parts += [
             f"### Real servers\n\n{fleet.REPLICAS} llama.cpp servers of {fleet.SLOTS} slots, restarted for each router, "
-            "every router with the same calls at the same times. What is asked: `bench/pools/asked.py`. A prompt's tokens "
-            "are counted as cached by the server itself.",
+            f"every router with the same calls at the same times, in {fleet.TURNS} turns with other prompts. What is asked: "
+            "`bench/pools/asked.py`. A prompt's tokens are counted as cached by the server itself.",
             report.targets(real), report.fleet(real), "![Waits and cache shares](plots/pools-fleet.svg)", missing,
         ]  # fmt: skip
     parts += [
@@ -87,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.pools", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120.0, help="of simulated time for each workload")
     parser.add_argument(
-        "--fleet", action="store_true", help="real llama.cpp servers, too: about ten minutes, quiet ones"
+        "--fleet", action="store_true", help="real llama.cpp servers, too: about twenty minutes, quiet ones"
     )
     parser.add_argument("--write", action="store_true", help="into bench/RESULTS.md")
     options = parser.parse_args(arguments)

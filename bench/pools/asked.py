@@ -79,8 +79,9 @@ class Load:
     rate: float
     seed: int = 20261201
 
-    def asks(self) -> list[Ask]:
-        return self.make(random.Random(self.seed), self.calls, self.rate)
+    def asks(self, turn: int = 0) -> list[Ask]:
+        """Others for every turn, the same for every router."""
+        return self.make(random.Random(self.seed + turn), self.calls, self.rate)
 
 
 LOADS: Mapping[str, Load] = {"shared system prompts": Load(shared, 180, 5.0), "conversations": Load(talks, 120, 5.0)}

@@ -21,7 +21,7 @@ import httpx
 
 from bench.peers import Unavailable, python_package
 from bench.place import ROOT
-from bench.pools.asked import Ask, Load
+from bench.pools.asked import Ask
 from bench.process import Process, cores, free_port
 from bench.tidegate import command
 from gateway.demo.files import model_file
@@ -29,6 +29,9 @@ from gateway.demo.gguf import build_tiny
 from gateway.demo.llamacpp import LlamaServer
 
 REPLICAS = 3
+TURNS = 3
+"""Each router gets each workload so often, in turn with the others, with other prompts each time: which prompt meets which
+other in one cache is chance, and one turn differs from the next by a third."""
 SLOTS = 2
 ROOM_MIB = 5
 """Of the prompts kept beside the slots."""
@@ -57,7 +60,8 @@ ROUTERS: Sequence[Router] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one router made of one workload. Seconds, and the share of prompt tokens that came out of a cache."""
+    """What one router made of one workload, all turns together. Seconds, and the share of prompt tokens that came out of a
+    cache."""
 
     mean: float
     p50: float
@@ -80,8 +84,8 @@ def run_of(asks: Sequence[Ask]) -> Run:
     )
 
 
-async def measure(router: Router, load: Load, work: Path, state: Path) -> Run:
-    """One router, one workload, three new servers."""
+async def measure(router: Router, asks: Sequence[Ask], work: Path, state: Path) -> None:
+    """One router, one workload, three new servers. What became of each call is noted in it."""
     path, _ = model_file(
         "bench-pool", lambda out: build_tiny(out, width=WIDTH, layers=LAYERS), salt=f"{WIDTH}x{LAYERS}"
     )
@@ -93,9 +97,7 @@ async def measure(router: Router, load: Load, work: Path, state: Path) -> Run:
             for _ in range(REPLICAS)
         ]
         url = await stack.enter_async_context(_routed(router, [server.url for server in servers], work, state))
-        asks = load.asks()
         await _ask_all(url, asks)
-        return run_of(asks)
 
 
 @asynccontextmanager

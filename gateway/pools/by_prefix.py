@@ -3,6 +3,9 @@
 Where that is much the same for several, they are not drawn by lot: a prompt that nobody knows goes where its first KiB
 belongs, one whose beginning all know goes where its conversation belongs. So several gateways send the same prompts to
 the same places though none tells another, and each conversation stays whole in one cache.
+
+Hashes are fair only among many: of 18 prompts one of three caches may be given nine. Where a gateway knows what the others
+send, or learns from the engines that there are none, what is new goes where there is room, and hashes decide among equals.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING
 from gateway.pools.asked import Asked
 from gateway.pools.chain import BLOCK, ROOT_BLOCKS, Prefix
 from gateway.pools.cost import Estimate, estimate, question
-from gateway.pools.learned import FIRST_RATE, Scale
+from gateway.pools.learned import FIRST_RATE, Common
 from gateway.pools.placement import cap, first
 from gateway.pools.sharing import marks_of
 
@@ -34,17 +37,17 @@ FULL = 0.8
 SLACK = 0.002
 """Seconds that never matter."""
 MOST_REMEMBERED = 4096
-_WAIT = attrgetter("wait")
+_COST = attrgetter("cost")
 _NO_PREFIX = Prefix((), 0, 0, 0)
 
 
 class ByPrefix:
     """Knows what all endpoints of one provider have in common, and where the latest calls went."""
 
-    __slots__ = ("_asked", "scale", "shared")
+    __slots__ = ("_asked", "common", "shared")
 
     def __init__(self) -> None:
-        self.scale = Scale()
+        self.common = Common()
         self.shared = False
         """Other gateways tell what they send where."""
         self._asked: OrderedDict[int, tuple[int, ...]] = OrderedDict()
@@ -60,18 +63,18 @@ class ByPrefix:
         return chosen
 
     def _best(self, ready: Sequence[Endpoint], prefix: Prefix, now: int, rng: random.Random) -> Estimate:
-        scale = self.scale
+        common = self.common
         rates = [rate for endpoint in ready if (rate := endpoint.known.speed.rate)]
         usual = sum(rates) / len(rates) if rates else FIRST_RATE
         marks = marks_of(prefix.blocks) if self.shared else ()
-        asked = question(prefix, marks, now, scale, usual)
+        asked = question(prefix, marks, now, common, usual)
         estimates = [estimate(endpoint, asked) for endpoint in ready]
-        best = min(estimates, key=_WAIT)
+        best = min(estimates, key=_COST)
         longest = max([one.blocks for one in estimates])
-        near, least = NEAR * best.wait, FULL * longest
-        if scale.tokens(longest * BLOCK) < COLD * best.prompt:
-            near, least = max(near, NEAR_COLD * best.prompt / usual), 0.0
-        alike = [one for one in estimates if one.wait <= best.wait + near + SLACK]
+        near, least = NEAR * best.cost, FULL * longest
+        if common.tokens(longest * BLOCK) < COLD * best.prompt:
+            near, least = max(near, max(NEAR_COLD, common.reuse) * best.prompt / usual), 0.0
+        alike = [one for one in estimates if one.cost <= best.cost + near + SLACK]
         if len(alike) == 1:
             return best
         if not prefix.size:
@@ -81,7 +84,12 @@ class ByPrefix:
         free = [one.endpoint for one in alike if one.in_flight < bound and one.blocks >= least]
         if not free:
             return _two_choices(alike, rng)
-        key = prefix.head if longest >= ROOT_BLOCKS else prefix.root
+        if longest >= ROOT_BLOCKS:
+            key = prefix.head
+        else:
+            key = prefix.root
+            if self.shared or common.alone:
+                free = _roomy(free, len(prefix.blocks))
         home = first(free, key.to_bytes(8, "little"))
         return next(one for one in alike if one.endpoint is home)
 
@@ -91,6 +99,13 @@ class ByPrefix:
         asked.move_to_end(whole)
         if len(asked) > MOST_REMEMBERED:
             asked.popitem(last=False)
+
+
+def _roomy(endpoints: Sequence[Endpoint], blocks: int) -> list[Endpoint]:
+    """Those with the most room, to within as many blocks as are to be placed: so gateways that know much the same choose
+    the same."""
+    most = max([endpoint.known.held.spare for endpoint in endpoints])
+    return [endpoint for endpoint in endpoints if endpoint.known.held.spare > most - max(1, blocks)]
 
 
 def _two_choices(alike: Sequence[Estimate], rng: random.Random) -> Estimate:

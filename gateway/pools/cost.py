@@ -5,6 +5,9 @@
 
 A prefix that everybody asks for raises the first term where it is cached, and so spills over by itself, to where most of
 the rest is cached.
+
+What is compared is not that wait alone. A prompt read anew where others are cached pushes those out, and whoever asks for
+them next has to have them read again: what has to be read counts for the others, too.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.pools.chain import BLOCK, Prefix
-from gateway.pools.learned import Scale
+from gateway.pools.learned import Common
 from gateway.pools.sharing import COUNTS
 
 if TYPE_CHECKING:
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
 
 DECODING = 16.0
 """Tokens that a prompt is longer, as it were, for each answer that is being written beside it."""
+
+PUSHED_OUT = 1.0
+"""Tokens that somebody will have to read again for each that is read now. Of 0, 0.5, 1 and 2 the best or as good as it in
+all workloads of `bench.pools`; with 0 a busy moment makes copies, and those the next busy moment."""
 
 
 class Estimate(NamedTuple):
@@ -39,6 +46,8 @@ class Estimate(NamedTuple):
     """Calls under way there, from all gateways that we hear of."""
     wait: float
     """Seconds until the first token."""
+    cost: float
+    """Seconds: those, and what others will wait for what was pushed out."""
     stale: bool = False
     """The engine's own metrics are too old to be used, though it has some."""
 
@@ -65,8 +74,8 @@ class Question(NamedTuple):
     """Tokens a second, of those endpoints that have been measured."""
 
 
-def question(prefix: Prefix, marks: tuple[int, ...], now: int, scale: Scale, rate: float) -> Question:
-    return Question(prefix, marks, now, scale.tokens(prefix.size), scale.tokens(BLOCK), scale.fresh, rate)
+def question(prefix: Prefix, marks: tuple[int, ...], now: int, common: Common, rate: float) -> Question:
+    return Question(prefix, marks, now, common.tokens(prefix.size), common.tokens(BLOCK), common.fresh, rate)
 
 
 def estimate(endpoint: Endpoint, asked: Question) -> Estimate:
@@ -105,5 +114,7 @@ def estimate(endpoint: Endpoint, asked: Question) -> Estimate:
                 busy = running
     decoding = busy - unanswered
     unread = queued + prompt - matched + (DECODING * decoding if decoding > 0 else 0.0)
-    wait = unread / known.speed.expected(now, rate) + hold
-    return Estimate(endpoint, blocks, own, prompt, matched, queued, in_flight, wait, stale)
+    rate = known.speed.expected(now, rate)
+    wait = unread / rate + hold
+    cost = wait + PUSHED_OUT * (prompt - matched) / rate
+    return Estimate(endpoint, blocks, own, prompt, matched, queued, in_flight, wait, cost, stale)

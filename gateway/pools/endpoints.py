@@ -39,7 +39,7 @@ class Endpoints:
         """Leases that nobody ended and that were ended here, since the start: anything but 0 is a bug of a caller."""
         self._rule = RULES.get(balance, round_robin)
         self._by_prefix = ByPrefix() if balance == "prefix" else None
-        self.scale = self._by_prefix.scale if self._by_prefix is not None else None
+        self.common = self._by_prefix.common if self._by_prefix is not None else None
         self._open: set[Lease] = set()
         self._due: list[tuple[int, int, Lease]] = []
         self._order = count()
@@ -90,7 +90,9 @@ class Endpoints:
             chosen = expected.endpoint
         self._next = (self.all.index(chosen) + 1) % len(self.all)
         chosen.used = now
-        lease = Lease(chosen, self._clock, self._open, expires, self.balance, expected, self.scale, asked.prefix, whole)
+        lease = Lease(
+            chosen, self._clock, self._open, expires, self.balance, expected, self.common, asked.prefix, whole
+        )
         if whole and expected is not None:
             heappush(self._due, (lease.due, next(self._order), lease))
         return lease
@@ -125,13 +127,13 @@ class Endpoints:
     def _expected(self, ready: Sequence[Endpoint], now: int, asked: Asked, rule: ByPrefix) -> Estimate:
         """Picks, and notes at once that the prompt will be there: the next of a burst is picked knowing it."""
         for endpoint in self.all:
-            endpoint.known.look(endpoint.reading, rule.scale, len(self.all))
+            endpoint.known.look(endpoint.reading, rule.common, len(self.all))
         expected = rule.pick(ready, now, asked, self._rng)
         if asked.prefix is not None:
             expected.endpoint.known.held.use(asked.prefix.blocks, expected.own)
             if self._sharing is not None:
                 self._sharing.placed(expected.endpoint, marks_of(asked.prefix.blocks))
-            rule.scale.asked(expected.fresh)
+            rule.common.asked(expected.fresh, expected.prompt)
         return expected
 
     def _sweep(self, now: int) -> None:

@@ -29,6 +29,11 @@ class Held:
     def __len__(self) -> int:
         return len(self._blocks)
 
+    @property
+    def spare(self) -> int:
+        """Blocks that fit in before one is forgotten."""
+        return self.room - len(self._blocks)
+
     def match(self, blocks: Sequence[int]) -> int:
         """How many of them it has, from the first on. Changes nothing."""
         held = self._blocks

@@ -6,7 +6,7 @@ import math
 
 from gateway.pools.chain import BLOCK
 from gateway.pools.held import LEAST, MOST, MOST_OF_A_POOL, Held
-from gateway.pools.learned import LEAST_OF_IT, WELL, Hits, Scale, Speed
+from gateway.pools.learned import LEAST_OF_IT, WELL, Common, Hits, Speed
 from gateway.pools.reading import Reading
 from gateway.pools.sharing import Others
 
@@ -33,7 +33,7 @@ class Known:
         """Blocks that it seems to keep, where that is less than it says."""
         self._size = 0
 
-    def look(self, reading: Reading | None, scale: Scale, endpoints: int) -> None:
+    def look(self, reading: Reading | None, common: Common, endpoints: int) -> None:
         """`endpoints`: how many share the room there is for all."""
         if reading is self._reading and endpoints == self._size:
             return
@@ -41,14 +41,14 @@ class Known:
             self.restarted()
         self._reading = reading if reading is not None else self._reading
         self._size = endpoints
-        self._fit(scale)
+        self._fit(common)
 
     def restarted(self) -> None:
         """Its cache is empty; how quick it is, it will still be."""
         self.held.clear()
         self.heard.clear()
 
-    def told(self, predicted: float, cached: int, scale: Scale) -> None:
+    def told(self, predicted: float, cached: int, common: Common) -> None:
         """Of a call of which we thought that `predicted` tokens were cached, `cached` were."""
         share = self.hits.told(predicted, cached)
         if share is None:
@@ -57,12 +57,12 @@ class Known:
             self._learned = max(LEAST, SHORTER * len(self.held))
         elif share >= WELL:
             self._learned *= LONGER
-        self._fit(scale)
+        self._fit(common)
 
-    def _fit(self, scale: Scale) -> None:
+    def _fit(self, common: Common) -> None:
         most, reading = float(MOST), self._reading
         if reading is not None and reading.blocks and reading.block_tokens:
-            most = scale.size(reading.blocks * reading.block_tokens) / BLOCK
+            most = common.size(reading.blocks * reading.block_tokens) / BLOCK
         room = min(most, self._learned, MOST_OF_A_POOL / max(1, self._size))
         self.held.fit(max(LEAST, int(room)))
         self.heard.fit(max(LEAST, int(room / HEARD)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.clock import Clock
-from gateway.pools.chain import Prefix
+from gateway.pools.chain import ROOT_BLOCKS, Prefix
 from gateway.pools.cost import Estimate
-from gateway.pools.learned import Scale
+from gateway.pools.learned import Common
 
 if TYPE_CHECKING:
     from gateway.pools.endpoint import Endpoint
@@ -27,8 +27,22 @@ class Lease:
     than once and counts once."""
 
     __slots__ = (
-        "_blocks", "_cached", "_clock", "_expected", "_first", "_open", "_prompt", "_quiet", "_read", "_scale", "_since",
-        "_size", "_whole", "endpoint", "expires", "rule",
+        "_blocks",
+        "_cached",
+        "_clock",
+        "_common",
+        "_expected",
+        "_first",
+        "_open",
+        "_prompt",
+        "_quiet",
+        "_read",
+        "_since",
+        "_size",
+        "_whole",
+        "endpoint",
+        "expires",
+        "rule",
     )  # fmt: skip
 
     def __init__(
@@ -39,7 +53,7 @@ class Lease:
         expires: int,
         rule: str,
         expected: Estimate | None = None,
-        scale: Scale | None = None,
+        common: Common | None = None,
         prefix: Prefix | None = None,
         whole: bool = False,
     ) -> None:
@@ -52,7 +66,7 @@ class Lease:
         self._clock = clock
         self._open = open_
         self._expected = expected
-        self._scale = scale
+        self._common = common
         self._size = prefix.size if prefix is not None else 0
         self._blocks = prefix.blocks if prefix is not None else ()
         self._since = clock.now()
@@ -127,20 +141,24 @@ class Lease:
         self._blocks = ()  # whoever still holds a lease that is over holds no prompt with it
 
     def _learn(self, now: int, *, good: bool) -> None:
-        expected, scale = self._expected, self._scale
-        if expected is None or scale is None or self._first is None:
+        expected, common = self._expected, self._common
+        if expected is None or common is None or self._first is None:
             return
         known = self.endpoint.known
-        fresh = expected.fresh
+        queued, fresh = expected.queued, expected.fresh
         if self._prompt:
-            scale.counted(self._size, self._prompt)
+            common.counted(self._size, self._prompt)
             if self._cached is not None:
                 if expected.queued <= QUIET * expected.prompt:  # else what we sent there may not have been read yet
-                    known.told(expected.matched, self._cached, scale)
-                if known.hits.tells:
-                    fresh = float(max(0, self._prompt - self._cached))
+                    known.told(expected.matched, self._cached, common)
+                if known.hits.tells and len(self._blocks) >= ROOT_BLOCKS:  # shorter: a part of a block is much of it
+                    common.found(expected.matched / expected.prompt, self._cached / self._prompt)
+            if expected.prompt:  # guesses are in tokens of a guessed size, which the engine has just told better
+                queued, fresh = (guess * self._prompt / expected.prompt for guess in (queued, fresh))
+            if self._cached is not None and known.hits.tells:
+                fresh = float(max(0, self._prompt - self._cached))
         if not self._whole:
-            known.speed.read(expected.queued + fresh, (self._first - self._since) / 1e9, now, quiet=self._quiet)
+            known.speed.read(queued + fresh, (self._first - self._since) / 1e9, now, quiet=self._quiet)
         if good:
             read = self._since + int(expected.wait * 1e9) if self._whole else self._first
             known.speed.held(max(0, now - read) / 1e9)

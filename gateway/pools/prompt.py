@@ -4,7 +4,7 @@ Made from the request's slots, so it is the same for all dialects, for a text gi
 that clients move about (`cache_control`). Masked values need no care: placeholders are numbered by first appearance, so
 the turns of a conversation keep theirs. It is close to the real prompt and not the same: names of called tools, numbers
 among their arguments and options of the chat template are left out, and no engine's template is known here. What is
-counted wrongly for it is learned with the bytes of a token (`learned.Scale`).
+counted wrongly for it is learned with the bytes of a token (`learned.Common`).
 """
 
 from __future__ import annotations

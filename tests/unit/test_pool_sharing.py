@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import msgspec
 import pytest
@@ -77,6 +78,22 @@ def test_a_prompt_that_another_gateway_sent_is_found() -> None:
         matched = float(there.picked.split("prefix ")[1].split("/")[0])
         assert matched >= 0.8 * 40 * BLOCK / 4
         there.end(ok=True)
+
+
+def test_gateways_that_tell_each_other_place_evenly() -> None:
+    """What is new goes where there is room, from every gateway, and what one has placed the others find there."""
+    both = Gateways(2)
+    homes: dict[int, str] = {}
+    for n in range(36):
+        lease = both.ask(n % 2, prompt(f"app {n}", 8))
+        homes[n] = lease.endpoint.url
+        lease.end(ok=None)
+        both.tell()
+    assert set(Counter(homes.values()).values()) <= {8, 9, 10}
+    for n in range(36):
+        lease = both.ask((n + 1) % 2, prompt(f"app {n}", 8))
+        assert lease.endpoint.url == homes[n]
+        lease.end(ok=None)
 
 
 @pytest.mark.parametrize(("telling", "least", "most"), [(True, 9, 11), (False, 0, 40)])
