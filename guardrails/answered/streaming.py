@@ -76,7 +76,7 @@ class Held:
         self._now: Callable[[], int] = exchange.clock.now
         self._streams = exchange.asked().stream
         self._tally = Tally(exchange, rules, "retract" if shown else "")
-        self._merged = Merged(parts, tables, failed=self._failed, now=self._now)
+        self._merged = Merged(parts, tables, failed=self._tally.crashed, now=self._now)
         self._scanner: Scanner = Whole(self._merged) if whole else self._merged
         self._tracks: dict[Key, Track] = {}
         self._latest: Key | None = None
@@ -95,6 +95,7 @@ class Held:
             kind = type(event)
             out = self._text(event) if kind is Text or kind is Reasoning or kind is ToolCall else self._push(event)  # type: ignore[arg-type]
         except CheckFailed:
+            self._over = True
             raise
         except Exception as error:
             out = self._broken(event, error)
@@ -102,7 +103,11 @@ class Held:
         return out
 
     def finish(self) -> Sequence[Event]:
-        return () if self._over else self._end()
+        try:
+            return () if self._over else self._end()
+        except CheckFailed:
+            self._over = True
+            raise
 
     async def settle(self) -> Sequence[Event]:
         return ()
@@ -261,23 +266,12 @@ class Held:
 
     # --- what fails
 
-    def _failed(self, owner: int) -> None:
-        """A check's scanner raised. Never taken for "passed": closed ends the answer, open goes on without it."""
-        self._tally.not_scanned(owner, "crashed")
-        if self._rules[owner].closed:
-            self._over = True
-            raise _refusal(self._rules[owner]) from None
-
     def _broken(self, event: Event, error: Exception) -> Sequence[Event]:
         """The answer cannot be held, so none of the checks can look at it."""
         self._over = True
         reason = "too_long" if isinstance(error, Overheld) else "too_many" if isinstance(error, TooMany) else "crashed"
         left = [owner for owner in range(len(self._rules)) if not self._tally.is_lost(owner)]
-        for owner in left:
-            self._tally.not_scanned(owner, reason)
-        for owner in left:
-            if self._rules[owner].closed:
-                raise _refusal(self._rules[owner]) from None
+        self._tally.failed(left, reason)
         self._bypassed = True
         out: list[Any] = []
         for track in self._tracks.values():
@@ -285,7 +279,3 @@ class Held:
         for unknown in self._unknown.values():
             out += unknown.events
         return out if any(other is event for other in out) else [*out, event]
-
-
-def _refusal(rules: OutputRules) -> CheckFailed:
-    return CheckFailed(f"The check {rules.name!r} could not look at the answer, so it may not pass.")

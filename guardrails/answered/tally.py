@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gateway.core.errors import CheckFailed
 from gateway.core.exchange import Exchange
 from gateway.core.verdict import Action, Verdict
 from guardrails.answered.merged import Owned
@@ -50,6 +51,20 @@ class Tally:
         )
         if not rules.closed:
             self._exchange.degraded.append(f"guardrail:{rules.name}")
+
+    def crashed(self, owner: int) -> None:
+        """Its scanner raised."""
+        self.failed([owner], "crashed")
+
+    def failed(self, owners: Sequence[int], reason: str) -> None:
+        """These could not look. Never taken for "passed": closed ends the answer, by `CheckFailed`, open goes on without
+        it."""
+        for owner in owners:
+            self.not_scanned(owner, reason)
+        for owner in owners:
+            if self._rules[owner].closed:
+                name = self._rules[owner].name
+                raise CheckFailed(f"The check {name!r} could not look at the answer, so it may not pass.") from None
 
     def passed(self, spent: Sequence[int], latest: int) -> None:
         """The answer was seen to its end."""
