@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from datetime import UTC, datetime
@@ -21,21 +22,42 @@ _ENCODER = msgspec.json.Encoder(enc_hook=str)
 
 
 class Lines:
-    """Where structlog's lines go: one write each, to standard error or the stream given. A stream that is closed or full
-    costs the line and nothing else: what is being logged goes on."""
+    """Where structlog's lines go: standard error or the stream given. Those that are told in one turn of the event loop
+    leave with it, in one write; a line told elsewhere leaves at once. A stream that is closed or full costs the lines and
+    nothing else: what is being logged goes on."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._bytes = getattr(stream, "buffer", None)
+        self._due: asyncio.AbstractEventLoop | None = None
+        """The loop that will flush at the end of this turn."""
 
     def msg(self, line: bytes | str) -> None:
         data = line if isinstance(line, bytes) else line.encode("utf-8", "replace")
         try:
             if self._bytes is not None:
                 self._bytes.write(data + b"\n")
-                self._bytes.flush()
+                self._flush_soon()
             else:
                 self._stream.write(data.decode() + "\n")
+        except (OSError, ValueError):
+            return
+
+    def _flush_soon(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a thread, or no loop yet or any more
+            self._flush()
+            return
+        if self._due is not loop:
+            self._due = loop
+            loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._due = None
+        try:
+            assert self._bytes is not None
+            self._bytes.flush()
         except (OSError, ValueError):
             return
 

@@ -28,6 +28,10 @@ ScannerOf = Callable[[Exchange], Scanner | None]
 """The scanner for one exchange; None when there is nothing to look for."""
 
 
+Setting = tuple[Sequence[OutputRules], Sequence[Part], Sequence[Known]]
+"""Of a session: the rules of the checks that look, their scanners, and the tables that know those."""
+
+
 class Always:
     """The same scanners for every exchange. They do not know of each other: what two of them find may overlap."""
 
@@ -90,24 +94,33 @@ class OutputChecks:
         self._known = Known([scanner for _, scanner in self._lasting])
         self._met: WeakKeyDictionary[Scanner, tuple[list[Scanner], Known]] = WeakKeyDictionary()
         """For scanners made for an exchange, which may serve others like it."""
+        self._same: dict[bool, Setting | None] = {}
+        """By `shown`: what is opened on every answer, where no check has scanners for one exchange alone."""
+        if len(self._kept) == len(checks):
+            self._same = {shown: self._setting(lasting, shown) for shown in (False, True)}
 
     def open(self, exchange: Exchange) -> Session | None:
         if exchange.answer is not None:
             return None
-        scanners = [check.scanners(exchange) for check in self.checks]
+        asked = exchange.asked()
+        shown = self._mode == "retract" and asked.stream and exchange.headers.get(OPT_IN) == "retract"
+        # Of an answer that is not streamed nothing leaves before its end, so there is nothing to settle piece by piece.
+        whole = self._mode == "full" or not asked.stream
+        setting = self._same.get(shown) or self._setting([check.scanners(exchange) for check in self.checks], shown)
+        return Held(exchange, *setting, whole=whole, shown=shown) if setting is not None else None
+
+    def _setting(self, scanners: Sequence[Sequence[Scanner]], shown: bool) -> Setting | None:
+        """`scanners`: of each check, those for an exchange."""
         places = {at: place for place, at in enumerate(at for at, found in enumerate(scanners) if found)}
         if not places:
             return None
-        shown = self._mode == "retract" and exchange.asked().stream and exchange.headers.get(OPT_IN) == "retract"
-        # Of an answer that is not streamed nothing leaves before its end, so there is nothing to settle piece by piece.
-        whole = self._mode == "full" or not exchange.asked().stream
         met = [(at, self._meet(one)) for at, found in enumerate(scanners) if at not in self._kept for one in found]
         made = [(at, part) for at, (split, _) in met for part in split]
         rules = [self.checks[at].rules for at in places]
         actions = [stopping(rule.actions) if shown else rule.actions for rule in rules]
         parts = [Part(places[at], actions[places[at]], scanner) for at, scanner in [*self._lasting, *made]]
         tables = [self._known, *(known for _, (_, known) in met)]
-        return Held(exchange, rules, parts, tables, whole=whole, shown=shown)
+        return rules, parts, tables
 
     def _meet(self, scanner: Scanner) -> tuple[list[Scanner], Known]:
         met = self._met.get(scanner)

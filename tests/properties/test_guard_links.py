@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.events import Event, Text, ToolCall, Unknown
+from guardrails.hiding import links
 from guardrails.hiding.link_hosts import Allowed
 from guardrails.hiding.restore import Placeholders, Restorer
 from guardrails.hiding.restoring import Restore
@@ -218,3 +219,9 @@ def test_percent_encoded_placeholders_are_left_alone() -> None:
     """`%5B%5B...%5D%5D` is restored nowhere, not even where the host is allowed: its value would stand there unencoded."""
     text = "https://ok.example/?q=%5B%5BEMAIL_ADDRESS_1%5D%5D %5B%5BEMAIL_ADDRESS_1%5D%5D"
     assert restored([text]) == text
+
+
+@given(st.text(alphabet="htpswfHTPW/:\\&.;#x2f3a47colns =\"'(v", max_size=40))
+def test_no_beginning_of_a_link_is_missed_at_a_glance(text: str) -> None:
+    """Text is looked through for links only where one of their marks is in it: every beginning has one."""
+    assert links._OUTSIDE.search(text) is None or links._may_begin(text)

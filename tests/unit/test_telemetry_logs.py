@@ -244,3 +244,58 @@ def test_warnings_are_the_least_that_libraries_say() -> None:
     logging.getLogger("httpx").info("HTTP Request: %s", SECRET)
     logging.getLogger("urllib3").debug(SECRET)
     assert out.getvalue() == ""
+
+
+class Pipe(io.RawIOBase):
+    """What reached the other end, a write at a time; or an end that is closed."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.writes: list[bytes] = []
+        self.broken = broken
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.broken:
+            raise BrokenPipeError
+        self.writes.append(bytes(data))
+        return len(data)
+
+    def logger(self) -> Any:
+        return logs.setup("json", io.TextIOWrapper(io.BufferedWriter(self)))
+
+
+def test_lines_of_one_turn_leave_together_and_with_it() -> None:
+    """A batch of exchanges costs one write, and no line waits for the next batch."""
+    pipe = Pipe()
+    logger = pipe.logger()
+
+    async def turn() -> None:
+        for number in range(3):
+            logger.info("one", number=number)
+        assert pipe.writes == []
+        await asyncio.sleep(0)
+        assert len(pipe.writes) == 1
+        logger.info("last words")
+
+    asyncio.run(turn())
+    assert [len(write.splitlines()) for write in pipe.writes] == [3, 1], "a loop that ends takes nothing with it"
+    logger.info("no loop")
+    assert len(pipe.writes) == 3, "told outside of a loop, a line leaves at once"
+    asyncio.run(turn_of(logger))
+    assert len(pipe.writes) == 4, "the next loop flushes as the first did"
+
+
+async def turn_of(logger: Any) -> None:
+    logger.info("again")
+
+
+def test_an_end_that_closed_costs_the_lines_and_nothing_else() -> None:
+    pipe = Pipe(broken=True)
+    logger = pipe.logger()
+    asyncio.run(turn_of(logger))
+    logger.info("still here")
+    pipe.broken = False
+    logger.info("and heard again")
+    assert b"and heard again" in b"".join(pipe.writes)
