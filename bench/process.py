@@ -80,13 +80,17 @@ def tree(root: int) -> dict[int, list[str]]:
 class Process:
     """A started child in its own process group, its output in a log file; use as a context manager to stop it."""
 
-    def __init__(self, argv: Sequence[str], *, core: int, log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, argv: Sequence[str], *, core: int | None, log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        """`core`: the only one that it runs on; None: any."""
         self.argv = list(argv)
         self.log = log
         self._log = log.open("wb")
         before = os.sched_getaffinity(0)
         # A child inherits its parent's affinity, so it is pinned from its first instruction, threads and all.
-        os.sched_setaffinity(0, {core})
+        if core is not None:
+            os.sched_setaffinity(0, {core})
         try:
             self._child = subprocess.Popen(
                 self.argv,
