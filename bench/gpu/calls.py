@@ -115,8 +115,9 @@ def new_client() -> httpx.AsyncClient:
 
 
 async def one_by_one(way: Way, calls: int, chars: int, tokens: int, seed: int) -> list[Call]:
-    """Each sent when the last has ended: nothing waits for anything but the engine and what is before it."""
-    rng = random.Random(seed)
+    """Each sent when the last has ended: nothing waits for anything but the engine and what is before it. No two ways ask
+    the same, for engines keep what they have read."""
+    rng = random.Random(f"{seed} {way.name}")
     async with new_client() as client:
         return [
             await ask(client, way.urls[at % len(way.urls)], body(way.model, text(rng, chars), tokens))
@@ -125,13 +126,13 @@ async def one_by_one(way: Way, calls: int, chars: int, tokens: int, seed: int) -
 
 
 async def at_a_rate(way: Way, calls: int, rate: float, chars: int, tokens: int, seed: int) -> tuple[list[Call], float]:
-    """Sent when their time has come, whatever became of those before. Half of the prompts begin with one of eight texts.
-    The calls, and how long all of it took."""
-    rng = random.Random(seed)
+    """Sent when their time has come, whatever became of those before: at the same times for all ways, with other prompts.
+    Half of the prompts begin with one of eight texts. The calls, and how long all of it took."""
+    times, rng = random.Random(seed), random.Random(f"{seed} {way.name}")
     known = [text(rng, chars) for _ in range(8)]
     at, plan = 0.0, []
     for number in range(calls):
-        at += rng.expovariate(rate)
+        at += times.expovariate(rate)
         prompt = (rng.choice(known) if number % 2 else text(rng, chars)) + " " + text(rng, 80)
         plan.append((at, way.urls[number % len(way.urls)], body(way.model, prompt, tokens)))
     begun = time.perf_counter()
