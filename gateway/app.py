@@ -131,7 +131,7 @@ class Gateway:
         keys = parts.authenticator(config, self._base, self._host, self._clock, self._keys_failed)
         limiter = parts.limiter(self.caches, self._clock)
         rated = remembered(self.caches, config.feedback.remember)
-        self.aftermath = self._recorded([ChargeTokens(limiter), rated, *recorders])
+        self.aftermath = self._recorded([ChargeTokens(limiter), rated], recorders)
         concurrency = Concurrency()
         post = Poster(self._http)
         self.desk = Desk(config.handoffs, post, lost=self._handover_lost)
@@ -188,10 +188,13 @@ class Gateway:
             keepalive=self.config.server.keepalive,
         )
 
-    def _recorded(self, more: Sequence[Recorder]) -> Aftermath:
+    def _recorded(self, shared: Sequence[Recorder], more: Sequence[Recorder]) -> Aftermath:
+        """`shared`: what is kept in Redis, where there is one."""
         own: list[Recorder] = [logs.LogLine(self.logger, self._pseudonyms), self.metrics, self.recent, self.series]
+        own += [self.traces] if self.traces else []
         return Aftermath(
-            [*own, *([self.traces] if self.traces else []), *more],
+            own if self.config.redis else [*own, *shared],
+            waiting=[*shared, *more] if self.config.redis else more,
             crashed=lambda name, error: self.logger.error("recorder failed", recorder=name, kind=type(error).__name__),
         )
 

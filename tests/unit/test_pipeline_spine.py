@@ -196,6 +196,37 @@ async def test_a_broken_recorder_costs_the_others_nothing() -> None:
     assert (len(before.all), len(after.all), crashes) == (3, 3, ["broken"] * 3)
 
 
+async def test_recorders_that_wait_hold_up_nobody() -> None:
+    """What is kept in Redis waits for it, of all receipts at one time; logs, metrics and traces have theirs before. One
+    that fails while it waits costs the others nothing."""
+    gate, plain, kept = asyncio.Event(), Kept(), Kept()
+    crashes: list[str] = []
+    under_way = 0
+
+    class Waits(Kept):
+        name = "waits"
+
+        async def record(self, receipt: Receipt) -> None:
+            nonlocal under_way
+            under_way += 1
+            await gate.wait()
+            if receipt.id == "1":
+                raise ConnectionError
+            await kept.record(receipt)
+
+    aftermath = Aftermath([plain], waiting=[Waits()], crashed=lambda name, _error: crashes.append(name))
+    for number in range(1000):
+        aftermath.put(a_receipt(id=str(number)))
+    draining = asyncio.create_task(aftermath.drain())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(plain.all) == under_way > 100
+    gate.set()
+    await draining
+    assert [receipt.id for receipt in plain.all] == [str(number) for number in range(1000)]
+    assert (len(kept.all), crashes) == (999, ["waits"])
+
+
 async def test_over_its_bound_only_the_essential_is_kept() -> None:
     """Spend is never lost; the rest is dropped, and counted by name."""
     kept, slow = Kept(), Slow()
