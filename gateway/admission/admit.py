@@ -16,6 +16,8 @@ from gateway.core.priority import rank_of
 from gateway.core.receipt import Receipt
 
 _MINUTE = 60.0
+_SIDE_BY_SIDE = 8
+"""Calls that charge tokens at one time."""
 _NO_LIMIT = 1 << 52
 _LONGEST_NAME = 128
 _MOST_TAGS = 16
@@ -149,14 +151,29 @@ class ChargeTokens:
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
+        self._due: dict[str, int] = {}
+        """Tokens by counter."""
+        self._charging = 0
+        """Calls under way."""
 
     async def record(self, receipt: Receipt) -> None:
+        """While some receipts are charged and Redis is waited for, the others add theirs, to be charged with them in one sum
+        for each counter."""
         used = [attempt.usage for attempt in receipt.attempts if attempt.usage is not None]
         tokens = sum(usage.input_tokens + usage.output_tokens for usage in used)
         if not tokens:
             return
         for counter in receipt.charges:
-            await self._limiter.take(counter, _NO_LIMIT, _MINUTE, tokens)
+            self._due[counter] = self._due.get(counter, 0) + tokens
+        if self._charging >= _SIDE_BY_SIDE:
+            return
+        self._charging += 1
+        try:
+            while self._due:
+                counter = next(iter(self._due))
+                await self._limiter.take(counter, _NO_LIMIT, _MINUTE, self._due.pop(counter))
+        finally:
+            self._charging -= 1
 
 
 def may_use(principal: Principal, model: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,31 @@ async def test_an_answer_from_a_cache_is_not_charged() -> None:
     """Its body tells the usage of when it was made."""
     assert await charged(attempts=(), usage=Usage(10, 5), answer="cached") == 0
     assert await charged(attempts=(), usage=None, answer="canned") == 0
+
+
+async def test_receipts_that_come_together_are_charged_together() -> None:
+    """However many wait for Redis, few calls are made, no token is lost, and all are charged when the last has been
+    recorded."""
+    charges: Counter[str] = Counter()
+    calls = 0
+
+    class Slow:
+        degraded = False
+
+        async def take(self, key: str, limit: int, window: float, amount: int = 1) -> float | None:
+            nonlocal calls
+            calls += 1
+            await asyncio.sleep(0)
+            charges[key] += amount
+            return None
+
+    charge = ChargeTokens(Slow())
+    receipts = [receipt(charges=("all", f"key-{n % 3}"), attempts=(attempt(Usage(n, 1)),)) for n in range(300)]
+    await asyncio.gather(*map(charge.record, receipts))
+    assert charges["all"] == sum(n + 1 for n in range(300)) == sum(charges[f"key-{n}"] for n in range(3))
+    assert calls < 40
+    await charge.record(receipts[9])
+    assert charges["key-0"] == sum(n + 1 for n in range(0, 300, 3)) + 10
 
 
 class Known:
