@@ -8,6 +8,7 @@ import pytest
 
 from gateway.core.errors import CheckFailed
 from gateway.core.events import Blocked, ChoiceFinished, Event, Finished, Reasoning, Started, Text, ToolCall
+from gateway.core.units import Duration
 from guardrails.answered.tool_source import tools_of
 from guardrails.build import build
 from guardrails.config import GuardrailConfig
@@ -23,12 +24,19 @@ CHAT = {"tools": [{"type": "function", "function": {"name": "send", "parameters"
 MESSAGES = {"tools": [{"name": "send", "input_schema": SCHEMA}]}
 RESPONSES = {"tools": [{"type": "function", "name": "send", "parameters": SCHEMA, "strict": True}]}
 LEGACY = {"functions": [{"name": "send", "parameters": SCHEMA}]}
+
+
+def repairing(**more: Any) -> GuardrailConfig:
+    """Its time is no part of what is tested here: a machine that pauses for longer than the default would fail the test."""
+    return GuardrailConfig(use="tool_schema", on=["output"], deadline=Duration(10.0), **more)
+
+
 CONFIG = {
-    "mend": GuardrailConfig(use="tool_schema", on=["output"], action="repair", then="retry", on_error="closed"),
-    "block": GuardrailConfig(use="tool_schema", on=["output"], action="block", on_error="closed"),
-    "full": GuardrailConfig(use="tool_schema", on=["output"], action="block", stream="full", on_error="closed"),
-    "watch": GuardrailConfig(use="tool_schema", on=["output"], action="flag"),
-    "open": GuardrailConfig(use="tool_schema", on=["output"], action="block", on_error="open"),
+    "mend": repairing(action="repair", then="retry", on_error="closed"),
+    "block": repairing(action="block", on_error="closed"),
+    "full": repairing(action="block", stream="full", on_error="closed"),
+    "watch": repairing(action="flag"),
+    "open": repairing(action="block", on_error="open"),
 }
 
 
